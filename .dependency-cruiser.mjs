@@ -1,0 +1,38 @@
+// The rooms of src/ and their floors (ARCHITECTURE.md): an import may only point to the same room or to a lower floor.
+const floors = [
+  ["kernel"],
+  ["wire"],
+  ["config", "store", "coordination", "telemetry"],
+  ["identity", "policy", "fleet", "models"],
+  ["sessions"],
+  ["gateway"],
+  ["http", "sdk-port", "pages"],
+  ["cli"],
+];
+const roomsFrom = (index) => floors.slice(index).flat();
+
+const forbidden = floors.flatMap((rooms, index) =>
+  rooms.map((room) => ({
+    name: `${room}-points-down`,
+    comment: `${room}/ may import only from lower floors and from itself`,
+    severity: "error",
+    from: { path: `^src/${room}/` },
+    to: {
+      path: [`^src/(${roomsFrom(index).filter((other) => other !== room).join("|") || "(?!)"})/`, "^src/[^/]+\\.ts$"],
+    },
+  })),
+);
+
+export default {
+  forbidden: [
+    ...forbidden,
+    { name: "no-cycles", severity: "error", from: { path: "^src/" }, to: { circular: true } },
+    { name: "no-test-in-src", severity: "error", from: { path: "^src/" }, to: { path: "^(test|bench)/" } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { extensions: [".ts", ".js", ".json"] },
+  },
+};

@@ -1,0 +1,91 @@
+import type { Secret } from "../kernel/secret.ts";
+
+/** What isolation puts into one runtime: one session, one user, one tenant, or everybody. */
+export type Isolation = "session" | "user" | "tenant" | "shared";
+
+/** A model provider as the runtime names it, with the real address and credential that only the node uses. */
+export interface ProviderConfig {
+  readonly type: "openai" | "azure" | "anthropic";
+  readonly baseUrl: string;
+  readonly apiKey?: Secret;
+  readonly bearerToken?: Secret;
+  readonly headers: Readonly<Record<string, Secret>>;
+  readonly wireApi?: "completions" | "responses";
+  readonly transport?: "http" | "websockets";
+}
+
+export interface Allow {
+  /** Model ids, `*` as wildcard. */
+  readonly models: readonly string[];
+  /** May a client bring its own provider (any URL that this host can reach)? */
+  readonly provider: boolean;
+  /** Tool patterns: `custom:*`, `builtin:ask_user`, `mcp:*`. */
+  readonly tools: readonly string[];
+  readonly mcp: { readonly http: boolean; readonly stdio: boolean };
+  /** Absolute directories of the host in which sessions may work. */
+  readonly workingDirectories: readonly string[];
+}
+
+export interface Policy {
+  readonly isolation: Isolation;
+  readonly model?: string;
+  readonly provider?: ProviderConfig;
+  readonly githubToken?: Secret;
+  readonly sessions: {
+    readonly hibernateAfterMs: number;
+    readonly infinite: { readonly enabled: boolean; readonly backgroundCompactionThreshold: number };
+  };
+  readonly limits: {
+    readonly turnTimeoutMs: number;
+    readonly queueLength: number;
+    readonly callbackTimeoutMs: number;
+  };
+  readonly allow: Allow;
+}
+
+export interface StaticKey {
+  readonly key: Secret;
+  readonly tenant: string;
+  readonly user: string;
+  readonly roles: readonly ("user" | "tenant-admin" | "admin")[];
+  readonly githubToken?: Secret;
+}
+
+export interface RuntimesConfig {
+  /** `auto`: the binary that the installed SDK brings. */
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, Secret>>;
+  /** `auto`: an own directory per unit, part of its state. */
+  readonly workingDirectory: string;
+  readonly startTimeoutMs: number;
+  readonly max: number;
+}
+
+export interface ModelsConfig {
+  readonly connectTimeoutMs: number;
+  /** Longest silence of a provider, before and between bytes of an answer. */
+  readonly idleTimeoutMs: number;
+  /** Further tries when nothing of an answer can have been made: connection refused, name not found. */
+  readonly retries: number;
+  /** PEM files of certificate authorities trusted beside the system's. */
+  readonly caFiles: readonly string[];
+}
+
+export interface Config {
+  readonly node: { readonly id: string };
+  readonly sdk: { readonly host: string; readonly port: number; readonly maxFrameBytes: number };
+  readonly http: { readonly host: string; readonly port: number };
+  readonly auth: { readonly keys: readonly StaticKey[] };
+  readonly defaults: Policy;
+  readonly tenants: Readonly<Record<string, Policy>>;
+  readonly runtimes: RuntimesConfig;
+  readonly models: ModelsConfig;
+  readonly state: { readonly path: string };
+  readonly store: { readonly url: string };
+  readonly telemetry: { readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent" };
+}
+
+/** The policy of a tenant: its own, else the defaults. */
+export const policyOf = (config: Pick<Config, "defaults" | "tenants">, tenant: string): Policy =>
+  Object.hasOwn(config.tenants, tenant) ? (config.tenants[tenant] ?? config.defaults) : config.defaults;

@@ -64,7 +64,8 @@ interface Directive {
 }
 
 /** Blocks that the runtime puts around a prompt; they are not the user's words. */
-const wrapping = /<(current_datetime|system_reminder|reminder|system_notification)>[\s\S]*?<\/\1>/g;
+const wrapping =
+  /<(current_datetime|tools_changed_notice|system_reminder|reminder|system_notification)>[\s\S]*?<\/\1>/g;
 
 /** The user's own words, without what the runtime wrapped around them. */
 export const unwrap = (text: string): string => text.replaceAll(wrapping, "").trim();

@@ -77,13 +77,17 @@ export const startBareRuntime = async (options: BareOptions = {}): Promise<BareR
     },
   );
   const exited = once(child, "exit");
+  // A worker that ends without its cleanup must not leave a runtime behind.
+  const killNow = () => child.kill("SIGKILL");
+  process.once("exit", killNow);
   let errors = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     errors = (errors + text).slice(-keptErrorText);
   });
   const stop = async () => {
-    child.kill("SIGKILL");
+    killNow();
     await exited;
+    process.off("exit", killNow);
     await home.remove();
   };
   const listening = new Promise<number>((resolve, reject) => {

@@ -65,7 +65,7 @@ const expectedResults = {
   abort: undefined,
   "after the abort": "12",
   "other model": "scripted-2",
-  "second client attaches": "<session>",
+  "second client attaches": { sessionId: "<session>", elicitation: true },
   "second client asks": "to the second 14",
   "first client asks": "to the first 15",
   "second client leaves": undefined,

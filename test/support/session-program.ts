@@ -5,13 +5,12 @@
 import type {
   CopilotClient,
   CopilotSession,
-  PermissionRequest,
-  PermissionRequestResult,
   ProviderConfig,
   SessionConfig,
   SessionEvent,
 } from "@github/copilot-sdk";
 import { countTypes, createNormaliser, inLanes, type NormalEvent } from "./normalise.ts";
+import { type HandlerCall, handlersOf } from "./program-handlers.ts";
 import { eventually, within } from "./wait.ts";
 
 export interface ProgramOptions {
@@ -37,7 +36,7 @@ export interface Phase {
 export interface Transcript {
   readonly phases: readonly Phase[];
   /** What the handlers were called with, in order. */
-  readonly calls: readonly { readonly client: string; readonly handler: string; readonly input: unknown }[];
+  readonly calls: readonly HandlerCall[];
   /** The history as `getEvents` gives it at the end: the conversation in order, all else counted. */
   readonly history: readonly NormalEvent[];
   readonly historyCounts: Readonly<Record<string, number>>;
@@ -57,59 +56,6 @@ interface Attached {
   readonly events: SessionEvent[];
 }
 
-type Call = Transcript["calls"][number];
-type Handlers = Pick<
-  SessionConfig,
-  "tools" | "hooks" | "onPermissionRequest" | "onUserInputRequest" | "onElicitationRequest"
->;
-
-/** The handlers of client `a`: each notes its call and answers from the call alone. */
-const handlersOf = (client: string, note: (call: Call) => void): Handlers => {
-  const noted = (handler: string, input: unknown): void => note({ client, handler, input });
-  const tool = (name: string, skipPermission: boolean) => ({
-    name,
-    description: `The program's tool ${name}.`,
-    parameters: { type: "object", properties: { q: { type: "string" } } },
-    skipPermission,
-    handler: (args: unknown) => {
-      noted(`tool ${name}`, args);
-      return `${name} found ${JSON.stringify(args)}`;
-    },
-  });
-  return {
-    tools: [tool("lookup", true), tool("guarded", false)],
-    hooks: {
-      onUserPromptSubmitted: (input) => {
-        noted("onUserPromptSubmitted", input);
-        return input.prompt === "rewrite me"
-          ? { modifiedPrompt: "[[echo rewritten by the hook]]" }
-          : undefined;
-      },
-      onPreToolUse: (input) => {
-        noted("onPreToolUse", input);
-        return JSON.stringify(input.toolArgs).includes("change me")
-          ? { modifiedArgs: { q: "changed" } }
-          : undefined;
-      },
-      onPostToolUse: (input) => noted("onPostToolUse", input),
-      onSessionStart: (input) => noted("onSessionStart", input),
-      onSessionEnd: (input) => noted("onSessionEnd", input),
-    },
-    onPermissionRequest: (request: PermissionRequest): PermissionRequestResult => {
-      noted("onPermissionRequest", request);
-      return JSON.stringify(request).includes("refuse me") ? { kind: "reject" } : { kind: "approve-once" };
-    },
-    onUserInputRequest: (request) => {
-      noted("onUserInputRequest", request);
-      return { answer: request.choices?.[1] ?? "free text", wasFreeform: request.choices === undefined };
-    },
-    onElicitationRequest: (request) => {
-      noted("onElicitationRequest", request);
-      return { action: "accept", content: { confirmed: true, selection: "blue", value: "typed" } };
-    },
-  };
-};
-
 /** Runs the program once. Rejects when a step does not end in time; every client is stopped in any case. */
 export const runSessionProgram = async (options: ProgramOptions): Promise<Transcript> => {
   const { makeClient, provider, ids } = options;
@@ -118,7 +64,7 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
   const results = newNormaliser();
   const inputs = newNormaliser();
   const phases: Phase[] = [];
-  const calls: Call[] = [];
+  const calls: HandlerCall[] = [];
   const lifecycle: Record<string, Set<string>> = {};
   const clients: CopilotClient[] = [];
   const attached: Attached[] = [];
@@ -134,7 +80,7 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     return client;
   };
 
-  const note = (call: Call): void => {
+  const note = (call: HandlerCall): void => {
     calls.push({ ...call, input: inputs.value(call.input) });
   };
 
@@ -157,14 +103,18 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     return one;
   };
 
-  /** Runs a step and notes what it gave back and what everybody saw meanwhile. */
-  const phase = async (name: string, step: () => Promise<unknown>): Promise<void> => {
-    const before = attached.map((one) => one.events.length);
-    const result = await within(step(), { what: `phase "${name}"`, deadlineMs: turnDeadlineMs });
-    const seen = attached.map((one, index) => [one.name, one.events.slice(before[index] ?? 0)] as const);
+  /** Runs a step and notes what it gave back, as `show` puts it, and what everybody saw meanwhile. */
+  const phase = async <T>(
+    name: string,
+    step: () => Promise<T>,
+    show: (value: T) => unknown = (value) => value,
+  ) => {
+    const before = new Map(attached.map((one) => [one, one.events.length]));
+    const value = await within(step(), { what: `phase "${name}"`, deadlineMs: turnDeadlineMs });
+    const seen = attached.map((one) => [one.name, one.events.slice(before.get(one) ?? 0)] as const);
     phases.push({
       name,
-      result: results.value(result),
+      result: results.value(show(value)),
       events: Object.fromEntries(
         seen.map(([client, events]) => [client, inLanes(events, "conversation").map((event) => event.type)]),
       ),
@@ -172,6 +122,7 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
         seen.map(([client, events]) => [client, countTypes(inLanes(events, "floating"))]),
       ),
     });
+    return value;
   };
 
   const idleSeen = (one: Attached, from: number) =>
@@ -188,6 +139,11 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     return answer?.data.content;
   };
 
+  const opened = ({ session }: Attached) => ({
+    sessionId: session.sessionId,
+    elicitation: session.capabilities.ui?.elicitation,
+  });
+
   const detach = async (one: Attached): Promise<void> => {
     attached.splice(attached.indexOf(one), 1);
     await one.session.disconnect();
@@ -195,15 +151,14 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
 
   try {
     const clientA = connect("a");
-    let a: Attached | undefined;
-    await phase("create", async () => {
-      a = await attach("a", clientA, (onEvent) =>
-        clientA.createSession({ ...common, ...handlersOf("a", note), sessionId: ids.session, onEvent }),
-      );
-      return { sessionId: a.session.sessionId, elicitation: a.session.capabilities.ui?.elicitation };
-    });
-    if (!a) throw new Error("There is no session.");
-    const first = a;
+    const first = await phase(
+      "create",
+      () =>
+        attach("a", clientA, (onEvent) =>
+          clientA.createSession({ ...common, ...handlersOf("a", note), sessionId: ids.session, onEvent }),
+        ),
+      opened,
+    );
     const turn = (name: string, prompt: string) => phase(name, () => ask(first, prompt));
 
     await turn("first turn", "hello");
@@ -233,9 +188,7 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
       await first.session.send({ prompt: `[[echo held and never released]] [[hold ${ids.session}]]` });
       await eventually(
         () => first.events.slice(from).some((event) => event.type === "assistant.message_delta"),
-        {
-          what: "the turn streams",
-        },
+        { what: "the turn streams" },
       );
       await first.session.abort();
       await idleSeen(first, from);
@@ -249,13 +202,11 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     const alone = [...first.events];
 
     const clientB = connect("b");
-    let b: Attached | undefined;
-    await phase("second client attaches", async () => {
-      b = await attach("b", clientB, (onEvent) => clientB.resumeSession(ids.session, { ...common, onEvent }));
-      return b.session.sessionId;
-    });
-    const second = b;
-    if (!second) throw new Error("The second client is not attached.");
+    const second = await phase(
+      "second client attaches",
+      () => attach("b", clientB, (onEvent) => clientB.resumeSession(ids.session, { ...common, onEvent })),
+      opened,
+    );
     await phase("second client asks", () => ask(second, "[[echo to the second]] [[count]]"));
     await phase("first client asks", () => ask(first, "[[echo to the first]] [[count]]"));
     await phase("second client leaves", () => detach(second));
@@ -265,23 +216,23 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     await clientB.stop();
 
     const clientC = connect("c");
-    let c: Attached | undefined;
-    await phase("third client resumes", async () => {
-      c = await attach("c", clientC, (onEvent) =>
-        clientC.resumeSession(ids.session, { ...common, ...handlersOf("c", note), onEvent }),
-      );
-      return { sessionId: c.session.sessionId, elicitation: c.session.capabilities.ui?.elicitation };
-    });
-    const third = c;
-    if (!third) throw new Error("The third client is not attached.");
+    const third = await phase(
+      "third client resumes",
+      () =>
+        attach("c", clientC, (onEvent) =>
+          clientC.resumeSession(ids.session, { ...common, ...handlersOf("c", note), onEvent }),
+        ),
+      opened,
+    );
     await phase("full history after resume", () =>
       ask(third, "[[recall]] [[count]] [[knows xyzzy]] [[model]]"),
     );
     await phase("tool after resume", () => ask(third, '[[call guarded {"q":"four"}]]'));
 
     const events = await third.session.getEvents();
-    const own = (await clientC.listSessions()).filter((session) => session.sessionId === ids.session);
-    await phase("list", async () => own);
+    await phase("list", async () =>
+      (await clientC.listSessions()).filter((session) => session.sessionId === ids.session),
+    );
     await phase("metadata", () => clientC.getSessionMetadata(ids.session));
     await phase("delete", async () => {
       await detach(third);

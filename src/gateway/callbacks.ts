@@ -1,0 +1,56 @@
+import { isObject, type Json } from "../kernel/json.ts";
+import type { Attachment } from "./vocabulary.ts";
+import type { Flag } from "./declarations.ts";
+
+/** A question that the runtime asks as a request on the pipe and that one client answers. */
+export interface CallbackKind {
+  /** Who can be asked: whoever declared the flag, or whoever wrote the session's record last. */
+  readonly askedOf: { readonly flag: Flag } | { readonly recordWriter: true } | { readonly list: "canvases" };
+  /** Where session ids stand in the parameters, beside `sessionId`. */
+  readonly idPaths: readonly (readonly string[])[];
+  /** What the runtime is told when nobody can be asked, or nobody answers in time; `undefined` is an error. */
+  defaultAnswer(params: unknown): Json | undefined;
+}
+
+const unanswered = (): undefined => undefined;
+
+/** Every callback that carries a session id and is passed on; those of whole connections are in `client-tokens.ts`. */
+export const callbackKinds: Readonly<Record<string, CallbackKind>> = {
+  "hooks.invoke": {
+    askedOf: { flag: "hooks" },
+    idPaths: [["input", "sessionId"]],
+    defaultAnswer: () => ({}),
+  },
+  "userInput.request": {
+    askedOf: { flag: "requestUserInput" },
+    idPaths: [],
+    defaultAnswer: () => ({ answer: "The user is not available to answer.", wasFreeform: true }),
+  },
+  "exitPlanMode.request": {
+    askedOf: { flag: "requestExitPlanMode" },
+    idPaths: [],
+    defaultAnswer: () => ({ approved: false, feedback: "The user is not available to decide." }),
+  },
+  "autoModeSwitch.request": {
+    askedOf: { flag: "requestAutoModeSwitch" },
+    idPaths: [],
+    defaultAnswer: () => ({ response: "no" }),
+  },
+  "systemMessage.transform": {
+    askedOf: { recordWriter: true },
+    idPaths: [],
+    defaultAnswer: (params) =>
+      isObject(params) && isObject(params["sections"]) ? { sections: params["sections"] as Json } : undefined,
+  },
+  "providerToken.getToken": { askedOf: { recordWriter: true }, idPaths: [], defaultAnswer: unanswered },
+  "canvas.open": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
+  "canvas.close": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
+  "canvas.action.invoke": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
+};
+
+/** Can this attachment be asked? */
+export const canAnswer = (kind: CallbackKind, attachment: Attachment, recordWriter: Attachment | undefined): boolean => {
+  if ("flag" in kind.askedOf) return attachment.declarations.flags.has(kind.askedOf.flag);
+  if ("list" in kind.askedOf) return attachment.declarations.lists.canvases.length > 0;
+  return attachment === recordWriter;
+};

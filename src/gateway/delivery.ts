@@ -1,0 +1,55 @@
+import { isObject } from "../kernel/json.ts";
+import type { Attachment } from "./vocabulary.ts";
+import { requestKinds } from "./open-requests.ts";
+
+/** Events that only a connection which asked for streaming sees. */
+const streamingOnly: ReadonlySet<string> = new Set([
+  "assistant.message_start",
+  "assistant.message_delta",
+  "assistant.reasoning_delta",
+  "assistant.streaming_delta",
+  "assistant.tool_call_delta",
+]);
+
+/** Events that end a turn for whoever waits for one. */
+export const turnEnds: ReadonlySet<string> = new Set(["assistant.idle", "session.idle", "session.error"]);
+
+export interface Audience {
+  readonly attachments: readonly Attachment[];
+  /** The connection whose message is being answered. */
+  readonly sender: Attachment["connection"] | undefined;
+  /** Has this connection a message in this session that is still to be answered, other than the present one? */
+  waits(connection: Attachment["connection"]): boolean;
+}
+
+/** The attachment that is asked: the turn's sender if it can answer, else the latest that can. */
+export const chooseFor = (
+  audience: Audience,
+  able: (attachment: Attachment) => boolean,
+): Attachment | undefined => {
+  const candidates = audience.attachments.filter(able);
+  return candidates.findLast(({ connection }) => connection === audience.sender) ?? candidates.at(-1);
+};
+
+/** The attachment that a request event is put to. */
+export const askedBy = (audience: Audience, type: string, data: unknown): Attachment | undefined => {
+  const kind = requestKinds[type];
+  const content = isObject(data) ? data : {};
+  return kind === undefined ? undefined : chooseFor(audience, (attachment) => kind.answerable(attachment, content));
+};
+
+/** Who gets an event. Ends of a turn do not go to a connection that waits for a later turn of its own. */
+export const receivers = (audience: Audience, type: string, data: unknown): readonly Attachment[] => {
+  const kind = requestKinds[type];
+  if (kind !== undefined && kind.shownTo !== "all") {
+    const content = isObject(data) ? data : {};
+    const asked = askedBy(audience, type, data);
+    return audience.attachments.filter(
+      (attachment) =>
+        attachment === asked || (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)),
+    );
+  }
+  if (turnEnds.has(type)) return audience.attachments.filter(({ connection }) => !audience.waits(connection));
+  if (streamingOnly.has(type)) return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));
+  return audience.attachments;
+};

@@ -1,0 +1,19 @@
+import type { Principal } from "../kernel/principal.ts";
+import type { AuditTrail } from "./audit-trail.ts";
+import type { ClientTokens } from "./client-tokens.ts";
+import type { HostServices } from "./host-services.ts";
+import type { Hosts } from "./hosts.ts";
+import type { Connection } from "./vocabulary.ts";
+
+/** What a connection uses to serve its client. */
+export interface GatewayServices extends HostServices {
+  readonly hosts: Hosts;
+  readonly tokens: ClientTokens;
+  readonly audit: AuditTrail;
+  /** Version of the runtime that this node starts. */
+  readonly runtimeVersion: string;
+  /** Model ids that this principal may use. */
+  readonly modelsOf: (connection: Connection) => Promise<readonly { readonly id: string; readonly name: string }[]>;
+  /** Every open connection of one user. */
+  connectionsOf(principal: Pick<Principal, "tenant" | "user">): readonly Connection[];
+}

@@ -1,0 +1,165 @@
+import { type Config, policyOf } from "../config/config.ts";
+import type { Fleet, Runtime } from "../fleet/fleet.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { newId } from "../kernel/ids.ts";
+import { isObject } from "../kernel/json.ts";
+import type { Principal } from "../kernel/principal.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { ModelGateway } from "../models/model-gateway.ts";
+import type { ModelGrant, ModelRoute } from "../models/grant.ts";
+import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import type { PeerHandler } from "../wire/peer.ts";
+import { createAuditTrail } from "./audit-trail.ts";
+import { createClientTokens } from "./client-tokens.ts";
+import { createConnection } from "./connection.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import { createHosts } from "./hosts.ts";
+import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
+
+/** The one door: every face opens connections here, and here alone runtimes are spoken with. */
+export interface Gateway {
+  /** A new connection of an authenticated client. */
+  connect(principal: Principal, link: ClientLink, githubToken?: Secret): Connection;
+  /** What a runtime may ask of us and tell us. */
+  serve(runtime: Runtime): PeerHandler;
+  runtimeClosed(runtime: Runtime): void;
+  /** Where the model calls of a session may go. */
+  grant(sessionId: string | undefined): ModelGrant | undefined;
+  readonly hosts: readonly SessionHost[];
+  readonly connections: number;
+  readonly services: GatewayServices;
+  close(): Promise<void>;
+}
+
+export interface GatewayOptions {
+  readonly config: Pick<Config, "defaults" | "tenants">;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly fleet: Fleet;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly models: Pick<ModelGateway, "httpRequestStart" | "httpRequestChunk" | "runtimeClosed">;
+  readonly modelsOf: GatewayServices["modelsOf"];
+  readonly githubRoutes: readonly ModelRoute[];
+  readonly runtimeVersion: string;
+}
+
+const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string => JSON.stringify([tenant, user]);
+
+export const createGateway = (options: GatewayOptions): Gateway => {
+  const { config, clock, store, fleet, log, metrics, models } = options;
+  const tokens = createClientTokens();
+  const audit = createAuditTrail({ store, clock, log });
+  const byUser = new Map<string, Set<Connection>>();
+  const hosts = createHosts({
+    services: { clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
+    policyOf: (tenant) => policyOf(config, tenant),
+  });
+  const services: GatewayServices = {
+    clock,
+    store,
+    fleet,
+    log,
+    metrics,
+    hosts,
+    tokens,
+    audit,
+    githubRoutes: options.githubRoutes,
+    runtimeVersion: options.runtimeVersion,
+    modelsOf: options.modelsOf,
+    connectionsOf: (principal) => [...(byUser.get(userKey(principal)) ?? [])],
+  };
+
+  const grant = (sessionId: string | undefined): ModelGrant | undefined =>
+    sessionId === undefined ? undefined : hosts.find(sessionId)?.grant;
+
+  /** The life of a session concerns only who may see it. Deletions we tell ourselves. */
+  const lifecycle = (runtime: Runtime, frame: Envelope): void => {
+    const params = frame.params();
+    const id = frame.sessionId;
+    const host = id === undefined ? undefined : hosts.find(id);
+    if (host === undefined || host.runtime !== runtime || !isObject(params) || params["type"] === "session.deleted" || host.row.ephemeral) return;
+    for (const connection of services.connectionsOf({ tenant: host.row.tenant, user: host.row.owner })) {
+      const name = connection.attachments.get(host.name)?.name ?? host.name;
+      connection.link.notify("session.lifecycle", { ...params, sessionId: name });
+    }
+  };
+
+  const callback = async (runtime: Runtime, method: string, params: unknown): Promise<unknown> => {
+    switch (method) {
+      case "llmInference.httpRequestStart":
+        return models.httpRequestStart(runtime, params);
+      case "llmInference.httpRequestChunk":
+        return models.httpRequestChunk(runtime, params);
+      case "gitHubTelemetry.event":
+        return {};
+      case "gitHubToken.getToken": {
+        const asked = isObject(params) ? params : {};
+        const found = tokens.find(String(asked["registrationId"]));
+        if (found === undefined) throw new SquadronError("credentials_needed", "The client that provides this GitHub token has gone.");
+        return found.connection.link.request(
+          method,
+          { ...asked, registrationId: found.clientId },
+          { timeoutMs: found.connection.policy.limits.callbackTimeoutMs },
+        );
+      }
+    }
+    const host = isObject(params) && typeof params["sessionId"] === "string" ? hosts.find(params["sessionId"]) : undefined;
+    if (host === undefined || host.runtime !== runtime || !isObject(params)) {
+      throw new SquadronError("session_not_found", `${method} names no session of this runtime.`);
+    }
+    return host.callback(method, params);
+  };
+
+  return {
+    services,
+    grant,
+    get hosts() {
+      return hosts.list();
+    },
+    get connections() {
+      return [...byUser.values()].reduce((sum, { size }) => sum + size, 0);
+    },
+    connect(principal, link, githubToken) {
+      const key = userKey(principal);
+      const connection = createConnection({
+        id: newId("con"),
+        principal,
+        policy: policyOf(config, principal.tenant),
+        link,
+        githubToken,
+        services,
+        onClosed: (closed) => {
+          tokens.forget(closed);
+          const open = byUser.get(key);
+          open?.delete(closed);
+          if (open?.size === 0) byUser.delete(key);
+        },
+      });
+      const open = byUser.get(key) ?? new Set();
+      byUser.set(key, open.add(connection));
+      return connection;
+    },
+    serve: (runtime) => ({
+      request: async (frame) => callback(runtime, frame.method ?? "", frame.params()),
+      notification: (frame) => {
+        if (frame.method === "session.event" && frame.sessionId !== undefined) {
+          const host = hosts.find(frame.sessionId);
+          if (host !== undefined && host.runtime === runtime) host.event(frame);
+        } else if (frame.method === "session.lifecycle") lifecycle(runtime, frame);
+      },
+    }),
+    runtimeClosed(runtime) {
+      models.runtimeClosed(runtime.id);
+      hosts.runtimeClosed(runtime);
+    },
+    async close() {
+      await Promise.allSettled([...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())));
+      await audit.close();
+    },
+  };
+};

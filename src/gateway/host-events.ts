@@ -1,0 +1,61 @@
+import { isObject } from "../kernel/json.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import type { Attachment } from "./vocabulary.ts";
+import { type Audience, askedBy, receivers, turnEnds } from "./delivery.ts";
+import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
+import type { HostTurns } from "./host-turns.ts";
+import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
+
+/** Event types that the host must understand; all others pass with only the session id replaced. */
+const understood: ReadonlySet<string> = new Set([
+  ...eventTypesWithIds,
+  ...requestEventTypes,
+  ...turnEnds,
+  "assistant.message_start",
+  "assistant.usage",
+  "session.model_change",
+  "session.resume",
+  "session.title_changed",
+]);
+
+/** Takes in the events of one session from its runtime and fans them out to its attachments. */
+export const createEventIntake = (options: {
+  readonly session: string;
+  readonly attachments: readonly Attachment[];
+  readonly turns: HostTurns;
+  readonly openRequests: OpenRequests;
+  readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
+  readonly onEvent: (type: string, data: unknown) => void;
+}): ((frame: Envelope) => void) => {
+  const { session, attachments, turns, openRequests } = options;
+
+  return (frame) => {
+    const type = frame.eventType ?? "";
+    const audience: Audience = {
+      attachments,
+      sender: turns.current?.sender,
+      waits: (connection) => turns.waits(connection),
+    };
+    if (!understood.has(type)) {
+      for (const { connection, name } of receivers(audience, type, undefined)) {
+        connection.link.sendRaw(frame.withSessionId(name));
+      }
+      return;
+    }
+    const params = frame.params();
+    const event = isObject(params) ? params["event"] : undefined;
+    const data = isObject(event) ? event["data"] : undefined;
+    turns.observe(type, data);
+    options.onEvent(type, data);
+    const to = receivers(audience, type, data);
+    if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
+    else if (requestEventTypes.has(type)) openRequests.closed(data);
+    for (const { connection, name } of to) {
+      if (eventTypesWithIds.has(type)) {
+        const shown = rewriteEvent(event, (id) => (id === session ? name : undefined), options.clientMessageId);
+        connection.link.notify("session.event", { ...(params as object), sessionId: name, event: shown });
+      } else connection.link.sendRaw(frame.withSessionId(name));
+    }
+    if (type === "session.idle") turns.idle(data);
+  };
+};

@@ -1,0 +1,17 @@
+import type { Fleet } from "../fleet/fleet.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { ModelRoute } from "../models/grant.ts";
+import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+
+/** What a session's host uses of the rooms below and of the gateway. */
+export interface HostServices {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly fleet: Fleet;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Routes of GitHub's own model service, for sessions that have a GitHub token. */
+  readonly githubRoutes: readonly ModelRoute[];
+}

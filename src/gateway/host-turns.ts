@@ -1,0 +1,113 @@
+import type { Policy } from "../config/config.ts";
+import { toSquadronError } from "../kernel/errors.ts";
+import { newUuid } from "../kernel/ids.ts";
+import { isObject } from "../kernel/json.ts";
+import type { SessionRow } from "../store/store.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import { RpcError } from "../wire/rpc-error.ts";
+import type { Attachment, Connection, SentMessage } from "./vocabulary.ts";
+
+import type { HostServices } from "./host-services.ts";
+import { createTurnRunner } from "./turn-runner.ts";
+
+/** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
+export interface HostTurns {
+  readonly current: { readonly sender: Connection } | undefined;
+  readonly waiting: number;
+  send(sender: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
+  observe(type: string, data: unknown): void;
+  idle(data: unknown): void;
+  abort(sender: Connection): Promise<Envelope>;
+  /** Ends the running turn as interrupted and says so to whoever waits for it. */
+  interrupt(message: string): void;
+  waits(sender: Connection): boolean;
+}
+
+export const createHostTurns = (options: {
+  readonly services: HostServices;
+  readonly policy: Policy;
+  readonly row: SessionRow;
+  readonly attachments: readonly Attachment[];
+  readonly call: (method: string, params: Readonly<Record<string, unknown>>) => Promise<Envelope>;
+  readonly renamed: Map<string, string>;
+  readonly onSettled: () => void;
+}): HostTurns => {
+  const { clock, store, metrics, log } = options.services;
+  const session = options.row.id;
+
+  const keep = (work: Promise<void>): void => {
+    work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
+  };
+
+  /** Tells clients of an end that the runtime did not announce, in the words of the protocol. */
+  const announce = (to: readonly Attachment[], message: string): void => {
+    for (const attachment of to) {
+      const event = (type: string, data: unknown) => ({
+        sessionId: attachment.name,
+        event: { id: newUuid(), timestamp: new Date(clock.now()).toISOString(), parentId: null, ephemeral: true, type, data },
+      });
+      attachment.connection.link.notify("session.event", event("session.error", { errorType: "squadron", message }));
+      attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" }));
+    }
+  };
+
+  const submit = async (parameters: Readonly<Record<string, unknown>>): Promise<string> => {
+    const result = (await options.call("session.send", parameters)).result();
+    if (!isObject(result) || typeof result["messageId"] !== "string") {
+      throw new RpcError({ code: -32603, message: "The runtime accepted the message without an id." });
+    }
+    return result["messageId"];
+  };
+
+  const runner = createTurnRunner({
+    clock,
+    queueLength: options.policy.limits.queueLength,
+    turnTimeoutMs: options.policy.limits.turnTimeoutMs,
+    submit,
+    abortUpstream: () => options.call("session.abort", {}),
+    onRenamed(runtimeMessageId, clientMessageId) {
+      options.renamed.set(runtimeMessageId, clientMessageId);
+      keep(store.messageIds.put(session, runtimeMessageId, clientMessageId));
+    },
+    onRefused(turn, error) {
+      const message = error instanceof RpcError ? error.message : toSquadronError(error).message;
+      announce(options.attachments.filter(({ connection }) => connection === turn.sender), message);
+    },
+    onEnd(turn, outcome, times) {
+      metrics.turnStarted((times.startedAt - times.queuedAt) / 1000);
+      metrics.turnEnded(outcome.kind === "refused" ? "failed" : outcome.kind, (times.endedAt - times.startedAt) / 1000);
+      if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
+      log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
+      keep(store.sessions.update(session, { lastUsedAt: clock.now() }));
+      options.onSettled();
+    },
+  });
+
+  return {
+    get current() {
+      return runner.current;
+    },
+    get waiting() {
+      return runner.waiting;
+    },
+    async send(sender, params) {
+      if (params["mode"] === "immediate" && runner.current !== undefined) {
+        const turn = runner.current;
+        return { messageId: await submit(params), turn };
+      }
+      return runner.send(sender, params);
+    },
+    observe: runner.observe,
+    idle: runner.idle,
+    abort: (sender) => runner.abort(sender),
+    interrupt(message) {
+      if (runner.current === undefined) return;
+      announce(
+        options.attachments.filter(({ connection }) => !runner.waits(connection)),
+        message,
+      );
+      runner.interrupt(message);
+    },
+    waits: runner.waits,
+  };
+};

@@ -1,0 +1,110 @@
+import { SquadronError } from "../kernel/errors.ts";
+import { newId, newUuid } from "../kernel/ids.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import { Secret } from "../kernel/secret.ts";
+import { emptyRecord } from "../sessions/record.ts";
+import { unitOf } from "../sessions/unit.ts";
+import type { SessionRow } from "../store/store.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import { sessionName } from "./session-calls.ts";
+import type { Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
+
+const ordinary: NewSessionTraits = { ephemeral: false, visibility: "private" };
+
+/** The row of the session of this name, made if the user has none. The name is unique in the store, however many ask at once. */
+const claim = async (
+  { store, clock }: GatewayServices,
+  { principal, policy }: Connection,
+  name: string,
+  traits: NewSessionTraits,
+): Promise<{ row: SessionRow; made: boolean }> => {
+  const { tenant, user } = principal;
+  for (;;) {
+    const existing = await store.sessions.byName(tenant, user, name);
+    if (existing !== undefined) return { row: existing, made: false };
+    const id = newUuid();
+    const now = clock.now();
+    const unit = unitOf(policy.isolation, principal, id);
+    const row: SessionRow = {
+      id,
+      publicId: newId("ses"),
+      tenant,
+      owner: user,
+      unit: unit.key,
+      isolation: unit.isolation,
+      createdAt: now,
+      updatedAt: now,
+      lastUsedAt: now,
+      title: null,
+      record: JSON.stringify(emptyRecord),
+      createdUpstream: false,
+      ephemeral: traits.ephemeral,
+      visibility: traits.visibility,
+      inputTokens: 0,
+      outputTokens: 0,
+    };
+    if ((await store.sessions.create(row, name)) === "created") return { row, made: true };
+  }
+};
+
+const githubTokenOf = (connection: Connection, params: Readonly<Record<string, unknown>>): Secret | undefined => {
+  const given = params["gitHubToken"];
+  return typeof given === "string" && given !== "" ? new Secret(given) : (connection.githubToken ?? connection.policy.githubToken);
+};
+
+const open = async (
+  services: GatewayServices,
+  connection: Connection,
+  name: string,
+  row: SessionRow,
+  kind: Opening["kind"],
+  params: Readonly<Record<string, unknown>>,
+): Promise<JsonObject> => {
+  const host = await services.hosts.of(row);
+  const registration = params["gitHubTokenProviderRegistrationId"];
+  const parameters =
+    typeof registration === "string"
+      ? { ...params, gitHubTokenProviderRegistrationId: services.tokens.register(connection, registration) }
+      : params;
+  const { attachment, result } = await host.open(connection, name, {
+    kind,
+    parameters,
+    githubToken: githubTokenOf(connection, params),
+  });
+  if (connection.open) connection.attachments.set(name, attachment);
+  else await host.detach(attachment);
+  services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
+  return { ...result, sessionId: name, nativeSessionId: name };
+};
+
+/** `session.create`: a new session, or a join of one's own existing one, whose history goes on. */
+export const createSession = async (
+  services: GatewayServices,
+  connection: Connection,
+  params: Readonly<Record<string, unknown>>,
+  traits: NewSessionTraits = ordinary,
+): Promise<JsonObject> => {
+  const asked = params["sessionId"];
+  const name = asked === undefined || asked === "" ? newUuid() : sessionName(asked);
+  const { row, made } = await claim(services, connection, name, traits);
+  try {
+    return await open(services, connection, name, row, "create", params);
+  } catch (error) {
+    const host = services.hosts.find(row.id);
+    if (made && host !== undefined && !host.created && host.attachments.length === 0) await services.hosts.delete(row);
+    throw error;
+  }
+};
+
+/** `session.resume`: attaches to one's own session and gives it new parameters. */
+export const resumeSession = async (
+  services: GatewayServices,
+  connection: Connection,
+  params: Readonly<Record<string, unknown>>,
+): Promise<JsonObject> => {
+  const name = sessionName(params["sessionId"]);
+  const { tenant, user } = connection.principal;
+  const row = await services.store.sessions.byName(tenant, user, name);
+  if (row === undefined) throw new SquadronError("session_not_found", `Failed to load session events: Session not found: ${name}`);
+  return open(services, connection, name, row, "resume", params);
+};

@@ -1,0 +1,123 @@
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject, type JsonObject } from "../kernel/json.ts";
+import type { Judgement } from "../policy/judge.ts";
+import { RawJson } from "../wire/peer.ts";
+import { rewriteHistory, withId } from "./event-ids.ts";
+import { answerMethods } from "./open-requests.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
+
+/** A session as one connection holds it. */
+interface Held {
+  readonly name: string;
+  readonly host: SessionHost;
+  readonly attachment: Attachment | undefined;
+}
+
+const notFound = (name: string): SquadronError =>
+  new SquadronError("session_not_found", `Session not found: ${name}. Create or resume it first.`);
+
+/** `params.sessionId` as a client gives it. */
+export const sessionName = (value: unknown): string => {
+  if (typeof value !== "string" || value === "" || value.length > 200) {
+    throw new SquadronError("invalid_request", "sessionId must be a session's name, 1 to 200 characters.", {
+      details: { parameter: "sessionId" },
+    });
+  }
+  return value;
+};
+
+/** The session that this connection means: one that it is attached to, or one of its user's that is live. */
+export const heldSession = async (
+  services: GatewayServices,
+  connection: Connection,
+  value: unknown,
+): Promise<Held> => {
+  const name = sessionName(value);
+  const attachment = connection.attachments.get(name);
+  if (attachment !== undefined) return { name, host: attachment.host, attachment };
+  const { tenant, user } = connection.principal;
+  const owned = await services.store.sessions.byName(tenant, user, name);
+  const host = owned === undefined ? undefined : services.hosts.find(owned.id);
+  if (host === undefined || host.life !== "live") throw notFound(name);
+  return { name, host, attachment: undefined };
+};
+
+type Answer = (held: Held, params: Record<string, unknown>, connection: Connection) => Promise<unknown>;
+
+const history =
+  (method: string): Answer =>
+  async ({ host, name }, params) =>
+    rewriteHistory(
+      (await host.call(method, params)).result(),
+      (id) => (id === host.row.id ? name : undefined),
+      (id) => host.clientMessageId(id),
+    );
+
+/** Calls that are more to us than bytes to pass on. */
+const special: Readonly<Record<string, Answer>> = {
+  "session.send": async ({ host }, params, connection) => ({ messageId: (await host.send(connection, params)).messageId }),
+  "session.abort": async ({ host }, _params, connection) => new RawJson((await host.abort(connection)).resultBytes()),
+  "session.getMessages": history("session.getMessages"),
+  "session.eventLog.read": history("session.eventLog.read"),
+  "session.options.update": async ({ host }, params) =>
+    new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
+  "session.eventLog.registerInterest": async ({ host, attachment }, params) => {
+    const frame =
+      attachment === undefined
+        ? await host.call("session.eventLog.registerInterest", params)
+        : await host.registerInterest(attachment, String(params["eventType"]));
+    return new RawJson(frame.resultBytes());
+  },
+  "session.eventLog.releaseInterest": async ({ host, attachment }, params) => {
+    const handle = String(params["handle"]);
+    const interest = attachment?.interests.get(handle);
+    attachment?.interests.delete(handle);
+    const frame = await host.call("session.eventLog.releaseInterest", { ...params, handle: interest?.handle ?? handle });
+    return new RawJson(frame.resultBytes());
+  },
+};
+
+/** Forwards a judged call to the runtime of the session that it names, ids rewritten in both directions. */
+export const callSession = async (
+  services: GatewayServices,
+  connection: Connection,
+  { entry, params }: Judgement,
+): Promise<unknown> => {
+  const held = await heldSession(services, connection, params["sessionId"]);
+  const { sessionId: _name, ...rest } = params;
+  if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest["requestId"], connection)) return { success: false };
+  const answer = special[entry.method];
+  if (answer !== undefined) return answer(held, rest, connection);
+
+  let upstream: unknown = rest;
+  for (const path of entry.sessionIdsInParams) {
+    if (path.length === 1 && path[0] === "sessionId") continue;
+    upstream = await withForeignId(services, connection, upstream, path);
+  }
+  const frame = await held.host.call(entry.method, isObject(upstream) ? upstream : {});
+  if (entry.sessionIdsInResult.length === 0) return new RawJson(frame.resultBytes());
+  let result = frame.result();
+  for (const path of entry.sessionIdsInResult) {
+    result = withId(result, path, (id) => (id === held.host.row.id ? held.name : undefined));
+  }
+  return result;
+};
+
+/** Another session that a parameter names must be the caller's own as well. */
+const withForeignId = async (
+  services: GatewayServices,
+  { principal }: Connection,
+  params: unknown,
+  path: readonly string[],
+): Promise<unknown> => {
+  let named: string | undefined;
+  withId(params, path, (id) => {
+    named = id;
+    return undefined;
+  });
+  if (named === undefined) return params;
+  const row = await services.store.sessions.byName(principal.tenant, principal.user, named);
+  if (row === undefined) throw notFound(named);
+  return withId(params, path, () => row.id);
+};

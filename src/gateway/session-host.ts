@@ -1,0 +1,237 @@
+import type { Policy } from "../config/config.ts";
+import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject, type JsonObject } from "../kernel/json.ts";
+import type { Unit } from "../sessions/unit.ts";
+import type { SessionRow } from "../store/store.ts";
+import { type Declarations, nothingDeclared, splitParameters, unite } from "./declarations.ts";
+import { askAttachment } from "./host-callbacks.ts";
+import { createEventIntake } from "./host-events.ts";
+import type { HostServices } from "./host-services.ts";
+import { createHostTurns } from "./host-turns.ts";
+import { runtimeOf } from "./life.ts";
+import { createOpenRequests } from "./open-requests.ts";
+import { createSessionUpstream, interestHandle } from "./session-upstream.ts";
+import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
+
+const runtimeGone =
+  "The runtime that was answering has gone; the turn was interrupted. Send the message again if you want it answered.";
+
+const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
+  Object.fromEntries(Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined)) as JsonObject;
+
+export const createSessionHost = (options: {
+  readonly services: HostServices;
+  readonly row: SessionRow;
+  readonly name: string;
+  readonly policy: Policy;
+  readonly renamed: ReadonlyMap<string, string>;
+  /** Called when nothing may hold the host any more. */
+  readonly onUnused: () => void;
+}): SessionHost => {
+  const { services, row, policy } = options;
+  const { clock, store, log, metrics } = services;
+  const unit: Unit = { isolation: row.isolation, key: row.unit };
+  const renamed = new Map(options.renamed);
+  const attachments: Attachment[] = [];
+  let recordWriter: Attachment | undefined;
+  let serial: Promise<unknown> = Promise.resolve();
+  let cancelIdleTimer = (): void => {};
+  /** The last client that left spoke the SDK's protocol: the session leaves memory when idle, as on a bare runtime. */
+  let leaveWhenIdle = false;
+
+  const upstream = createSessionUpstream({
+    services,
+    row,
+    unit,
+    policy,
+    attachments,
+    declared: () => unite(attachments.map(({ declarations }) => declarations)),
+  });
+
+  /** Operations that change who is attached or where the session is run one after the other. */
+  const inOrder = <T>(operation: () => Promise<T>): Promise<T> => {
+    const result = serial.then(operation);
+    serial = result.catch(() => undefined);
+    return result;
+  };
+
+  const call: SessionHost["call"] = async (method, params) => {
+    const runtime = upstream.life.kind === "live" ? upstream.life.runtime : await inOrder(() => upstream.wake());
+    scheduleSleep();
+    return upstream.call(runtime, method, params);
+  };
+
+  const openRequests = createOpenRequests({
+    clock,
+    deadlineMs: policy.limits.callbackTimeoutMs,
+    answer: (method, params) => {
+      metrics.callback("timeout");
+      call(method, params).catch((error) => log.warn({ session: row.id, method, error }, "a default answer was not taken"));
+    },
+  });
+
+  const settled = (): void => {
+    if (leaveWhenIdle && attachments.length === 0) sleepSoon();
+    else scheduleSleep();
+  };
+
+  const turns = createHostTurns({ services, policy, row, attachments, call, renamed, onSettled: settled });
+
+  const scheduleSleep = (): void => {
+    cancelIdleTimer();
+    if (attachments.length === 0 && turns.current === undefined && upstream.life.kind === "live") {
+      cancelIdleTimer = clock.after(policy.sessions.hibernateAfterMs, sleepSoon);
+    }
+  };
+
+  const sleepSoon = (): void => {
+    inOrder(async () => {
+      cancelIdleTimer();
+      if (upstream.life.kind !== "live" || turns.current !== undefined || attachments.length > 0) return;
+      await upstream.leave();
+      openRequests.clear();
+      options.onUnused();
+    }).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
+  };
+
+  const intake = createEventIntake({
+    session: row.id,
+    attachments,
+    turns,
+    openRequests,
+    clientMessageId: (id) => renamed.get(id),
+    onEvent: (type, data) => {
+      upstream.foldEvent(type, data);
+      if (type === "session.title_changed" && isObject(data) && typeof data["title"] === "string") {
+        store.sessions
+          .update(row.id, { title: data["title"] })
+          .catch((error) => log.error({ session: row.id, error }, "the title of the session was not stored"));
+      }
+    },
+  });
+
+  const remove = (attachment: Attachment): void => {
+    attachments.splice(attachments.indexOf(attachment), 1);
+    if (recordWriter === attachment) recordWriter = undefined;
+  };
+
+  const attach = (connection: Connection, name: string, declarations: Declarations): Attachment => {
+    const attachment: Attachment = { connection, host, name, declarations, interests: new Map() };
+    const earlier = attachments.find((other) => other.connection === connection);
+    if (earlier !== undefined) remove(earlier);
+    attachments.push(attachment);
+    leaveWhenIdle = false;
+    return attachment;
+  };
+
+  const open: SessionHost["open"] = (connection, name, opening) =>
+    inOrder(async () => {
+      const { declarations, recorded } = splitParameters(opening.parameters);
+      const before = { memory: upstream.memory, attachments: [...attachments], recordWriter };
+      const attachment = attach(connection, name, declarations);
+      try {
+        await openAs(attachment, opening, recorded);
+        await upstream.save();
+      } catch (error) {
+        upstream.restore(before.memory);
+        attachments.splice(0, attachments.length, ...before.attachments);
+        recordWriter = before.recordWriter;
+        throw error;
+      }
+      return { attachment, result: upstream.lastOpened };
+    });
+
+  const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
+    if (upstream.life.kind === "deleted") throw new SquadronError("session_not_found", `Session not found: ${attachment.name}`);
+    const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
+    if (opening.kind === "create" && upstream.created) {
+      upstream.lend(opening.githubToken);
+      await upstream.wake();
+      return upstream.refresh();
+    }
+    upstream.remember(recorded, opening.githubToken);
+    recordWriter = attachment;
+    if (opening.kind === "create") return upstream.create(trace);
+    return upstream.resume({ ...trace, ...pick(opening.parameters, ["disableResume", "continuePendingWork"]) });
+  };
+
+  const detach: SessionHost["detach"] = (attachment) =>
+    inOrder(async () => {
+      if (!attachments.includes(attachment)) return;
+      const last = attachments.length === 1;
+      if (last) {
+        leaveWhenIdle = attachment.connection.link.kind === "sdk";
+        if (leaveWhenIdle && turns.current === undefined) {
+          await upstream.leave().catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
+          openRequests.clear();
+        }
+      }
+      remove(attachment);
+      if (!last) return upstream.refresh();
+      scheduleSleep();
+      if (upstream.life.kind !== "live") options.onUnused();
+    });
+
+  const host: SessionHost = {
+    row,
+    unit,
+    name: options.name,
+    attachments,
+    get record() {
+      return upstream.record;
+    },
+    get life() {
+      return upstream.life.kind;
+    },
+    get created() {
+      return upstream.created;
+    },
+    get busy() {
+      return turns.current !== undefined || turns.waiting > 0;
+    },
+    get grant() {
+      return upstream.grant;
+    },
+    get runtime(): Runtime | undefined {
+      return runtimeOf(upstream.life);
+    },
+    open,
+    watch: (connection, name) => attach(connection, name, nothingDeclared),
+    detach,
+    call,
+    send: turns.send,
+    abort: turns.abort,
+    async updateOptions(changed) {
+      const frame = await call("session.options.update", changed);
+      await upstream.foldOptions(changed);
+      return frame;
+    },
+    async registerInterest(attachment, eventType) {
+      const frame = await call("session.eventLog.registerInterest", { eventType });
+      const handle = interestHandle(frame);
+      attachment.interests.set(handle, { eventType, handle });
+      return frame;
+    },
+    mayAnswer: openRequests.mayAnswer,
+    clientMessageId: (id) => renamed.get(id),
+    event: intake,
+    callback: (method, params) =>
+      askAttachment({ method, params, attachments, sender: turns.current?.sender, recordWriter, policy, log, metrics }),
+    runtimeClosed(runtime) {
+      if (runtimeOf(upstream.life) !== runtime) return;
+      upstream.lost();
+      openRequests.clear();
+      turns.interrupt(runtimeGone);
+      if (attachments.length === 0) options.onUnused();
+    },
+    bury: (remove) =>
+      inOrder(async () => {
+        await upstream.bury(remove);
+        cancelIdleTimer();
+        openRequests.clear();
+        turns.interrupt("The session has been deleted.");
+      }),
+  };
+  return host;
+};

@@ -1,0 +1,208 @@
+import type { Policy } from "../config/config.ts";
+import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject, type JsonObject } from "../kernel/json.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { ModelGrant } from "../models/grant.ts";
+import { optionsPatch } from "../policy/session-parameters.ts";
+import {
+  parseRecord,
+  recordAfterEvent,
+  recordAfterOptions,
+  recordAfterResume,
+  type SessionRecord,
+} from "../sessions/record.ts";
+import type { Unit } from "../sessions/unit.ts";
+import type { SessionRow } from "../store/store.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import type { HostServices } from "./host-services.ts";
+import { type Life, nextLife } from "./life.ts";
+import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
+import type { Attachment } from "./vocabulary.ts";
+
+/** What must be put back when opening a session fails. */
+export interface UpstreamMemory {
+  readonly record: SessionRecord;
+  readonly credentials: Credentials;
+}
+
+/**
+ * The node's one attachment to a session in a runtime: its life, the record it is resumed with, and the calls on it.
+ * `wake`, `create`, `resume`, `refresh` and `leave` must run one after the other; the host sees to that.
+ */
+export interface SessionUpstream {
+  readonly life: Life;
+  readonly created: boolean;
+  readonly record: SessionRecord;
+  readonly grant: ModelGrant;
+  /** The runtime's answer to the last create or resume. */
+  readonly lastOpened: JsonObject;
+  readonly memory: UpstreamMemory;
+  restore(memory: UpstreamMemory): void;
+  /** Takes over the parameters of a create or resume, secrets apart. */
+  remember(recorded: JsonObject, githubToken: Secret | undefined): void;
+  /** Keeps a token for a session that has none. */
+  lend(githubToken: Secret | undefined): void;
+  create(extra: JsonObject): Promise<void>;
+  resume(extra: JsonObject): Promise<void>;
+  wake(): Promise<Runtime>;
+  /** Resumes once more if what is declared has changed since the last time; the history does not show it. */
+  refresh(): Promise<void>;
+  /** Lets the session go from the runtime's memory. */
+  leave(): Promise<void>;
+  lost(): void;
+  /** Deletes the session by `remove`; nothing can wake it any more. */
+  bury(remove: () => Promise<void>): Promise<void>;
+  call(runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  foldOptions(options: JsonObject): Promise<void>;
+  foldEvent(type: string, data: unknown): void;
+  save(): Promise<void>;
+}
+
+export const interestHandle = (frame: Envelope): string => {
+  const result = frame.result();
+  return isObject(result) && typeof result["handle"] === "string" ? result["handle"] : "";
+};
+
+export const createSessionUpstream = (options: {
+  readonly services: HostServices;
+  readonly row: SessionRow;
+  readonly unit: Unit;
+  readonly policy: Policy;
+  readonly attachments: readonly Attachment[];
+  /** All that the attachments declare now. */
+  readonly declared: () => JsonObject;
+}): SessionUpstream => {
+  const { services, row, unit, policy, attachments, declared } = options;
+  const { clock, store, fleet, log, metrics } = services;
+  let record = parseRecord(row.record);
+  let created = row.createdUpstream;
+  let credentials: Credentials = { githubToken: undefined, routes: [] };
+  let life: Life = { kind: "asleep" };
+  let lastOpened: JsonObject = {};
+  let openedWith = "";
+
+  const call = (runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope> =>
+    runtime.peer.request(method, { ...params, sessionId: row.id });
+
+  const save = (): Promise<void> =>
+    store.sessions.update(row.id, { record: JSON.stringify(record), createdUpstream: created });
+
+  const openIn = async (runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void> => {
+    const united = declared();
+    const parameters = upstreamParameters(policy, record.parameters, united, credentials);
+    const result = (await call(runtime, method, { ...parameters, ...extra })).result();
+    lastOpened = isObject(result) ? (result as JsonObject) : {};
+    openedWith = JSON.stringify(united);
+    await call(runtime, "session.options.update", { ...record.options, ...optionsPatch(policy) });
+    for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
+      const { eventType } = interest;
+      interest.handle = interestHandle(await call(runtime, "session.eventLog.registerInterest", { eventType }));
+    }
+  };
+
+  /** Brings the session from its files into a runtime's memory, or leaves it asleep. */
+  const enter = async (method: "session.create" | "session.resume", extra: JsonObject): Promise<Runtime> => {
+    const runtime = await fleet.runtimeFor(unit);
+    life = nextLife(life, { kind: "wake", runtime });
+    try {
+      await openIn(runtime, method, extra);
+    } catch (error) {
+      life = nextLife(life, { kind: "sleep" });
+      throw error;
+    }
+    life = nextLife(life, { kind: "awake" });
+    return runtime;
+  };
+
+  const wake = async (extra: JsonObject): Promise<Runtime> => {
+    if (life.kind === "live") return life.runtime;
+    if (life.kind === "deleted") throw new SquadronError("session_deleted", "The session has been deleted.");
+    if (!created) throw new SquadronError("session_not_found", "The session was never created; create it first.");
+    const startedAt = clock.monotonic();
+    const runtime = await enter("session.resume", extra);
+    metrics.sessionResumed((clock.monotonic() - startedAt) / 1000);
+    return runtime;
+  };
+
+  return {
+    get life() {
+      return life;
+    },
+    get created() {
+      return created;
+    },
+    get record() {
+      return record;
+    },
+    get grant() {
+      return grantOf(policy, credentials, services.githubRoutes);
+    },
+    get lastOpened() {
+      return lastOpened;
+    },
+    get memory() {
+      return { record, credentials };
+    },
+    restore(memory) {
+      ({ record, credentials } = memory);
+    },
+    remember(recorded, githubToken) {
+      const taken = takeCredentials(recorded);
+      record = recordAfterResume(record, taken.parameters);
+      credentials = {
+        githubToken: githubToken ?? credentials.githubToken,
+        routes: taken.routes.length > 0 ? taken.routes : credentials.routes,
+      };
+    },
+    lend(githubToken) {
+      credentials = { ...credentials, githubToken: credentials.githubToken ?? githubToken };
+    },
+    async create(extra) {
+      await enter("session.create", extra);
+      created = true;
+    },
+    async resume(extra) {
+      if (life.kind === "live") await openIn(life.runtime, "session.resume", extra);
+      else await wake(extra);
+    },
+    wake: () => wake({ disableResume: true }),
+    async refresh() {
+      if (life.kind === "live" && JSON.stringify(declared()) !== openedWith) {
+        await openIn(life.runtime, "session.resume", { disableResume: true });
+      }
+    },
+    async leave() {
+      if (life.kind !== "live") return;
+      const { runtime } = life;
+      life = nextLife(life, { kind: "leave" });
+      try {
+        await call(runtime, "session.destroy", {});
+      } finally {
+        life = nextLife(life, { kind: "sleep" });
+      }
+      if (unit.isolation === "session") await fleet.release(unit.key);
+    },
+    lost() {
+      life = nextLife(life, { kind: "sleep" });
+    },
+    async bury(remove) {
+      life = nextLife(life, { kind: "leave" });
+      await remove();
+      life = nextLife(life, { kind: "delete" });
+    },
+    call,
+    async foldOptions(changed) {
+      record = recordAfterOptions(record, changed);
+      await save();
+    },
+    foldEvent(type, data) {
+      const next = recordAfterEvent(record, type, data);
+      if (next === record) return;
+      record = next;
+      save().catch((error) => log.error({ session: row.id, error }, "a change of the session was not stored"));
+    },
+    save,
+  };
+};
+

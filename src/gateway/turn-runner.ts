@@ -1,0 +1,203 @@
+import type { Clock } from "../kernel/clock.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { newUuid } from "../kernel/ids.ts";
+import { isObject } from "../kernel/json.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import { createTurnQueue, type Turn, type TurnOutcome, type Usage } from "../sessions/turn-queue.ts";
+import type { Connection, SentMessage } from "./vocabulary.ts";
+
+/** How long a turn that was told to abort may take to say that it is idle. */
+const abortGraceMs = 10_000;
+
+export interface TurnTimes {
+  readonly queuedAt: number;
+  readonly startedAt: number;
+  readonly firstTokenAt: number | undefined;
+  readonly endedAt: number;
+}
+
+export interface TurnRunnerOptions {
+  readonly clock: Clock;
+  readonly queueLength: number;
+  readonly turnTimeoutMs: number;
+  /** Gives a message to the runtime; resolves with the runtime's id of it. */
+  submit(parameters: Readonly<Record<string, unknown>>): Promise<string>;
+  abortUpstream(): Promise<Envelope>;
+  /** The runtime has named a message that we had already named otherwise. */
+  onRenamed(runtimeMessageId: string, clientMessageId: string): void;
+  /** A message that had been acknowledged could not be given to the runtime. */
+  onRefused(turn: Turn<Connection>, error: unknown): void;
+  onEnd(turn: Turn<Connection>, outcome: TurnOutcome, times: TurnTimes): void;
+}
+
+/** Sends the messages of one session upstream, one turn at a time, and tells by the events how each went. */
+export interface TurnRunner {
+  readonly current: Turn<Connection> | undefined;
+  readonly waiting: number;
+  /** Resolves as soon as the message has an id: the runtime's, or one of ours when it must wait. */
+  send(sender: Connection, parameters: Readonly<Record<string, unknown>>): Promise<SentMessage>;
+  /** Takes in an event before it is passed on. */
+  observe(type: string, data: unknown): void;
+  /** Takes in the end of a turn after it was passed on. */
+  idle(data: unknown): void;
+  /** Drops what this sender has waiting and aborts what runs. */
+  abort(sender: Connection): Promise<Envelope>;
+  /** The runtime has gone. */
+  interrupt(message: string): void;
+  waits(sender: Connection): boolean;
+}
+
+interface Progress {
+  content: string;
+  usage: Usage;
+  error: string | undefined;
+  aborted: boolean;
+  startedAt: number;
+  firstTokenAt: number | undefined;
+  acknowledged: boolean;
+  idleSeen: boolean;
+  cancelTimer: () => void;
+}
+
+export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
+  const { clock } = options;
+  const queue = createTurnQueue<Connection>(options.queueLength);
+  const acceptances = new Map<Turn<Connection>, { resolve(id: string): void; reject(error: unknown): void }>();
+  let progress: Progress | undefined;
+
+  const finish = (turn: Turn<Connection>, outcome: TurnOutcome): void => {
+    const done = progress;
+    progress = undefined;
+    done?.cancelTimer();
+    queue.end(turn, outcome);
+    options.onEnd(turn, outcome, {
+      queuedAt: turn.queuedAt,
+      startedAt: done?.startedAt ?? turn.queuedAt,
+      firstTokenAt: done?.firstTokenAt,
+      endedAt: clock.monotonic(),
+    });
+    pump();
+  };
+
+  const outcomeOf = ({ content, usage, error, aborted }: Progress): TurnOutcome => {
+    if (error !== undefined) return { kind: "failed", message: error, content, usage };
+    return aborted ? { kind: "aborted", content, usage } : { kind: "completed", content, usage };
+  };
+
+  const timedOut = (turn: Turn<Connection>, made: Progress): void => {
+    made.error ??= `The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`;
+    made.cancelTimer = clock.after(abortGraceMs, () => {
+      if (queue.current === turn) finish(turn, outcomeOf(made));
+    });
+    options.abortUpstream().catch(() => {
+      if (queue.current === turn) finish(turn, outcomeOf(made));
+    });
+  };
+
+  const accepted = (turn: Turn<Connection>, runtimeMessageId: string): void => {
+    if (turn.state.kind !== "submitting") return;
+    queue.accepted(turn, runtimeMessageId);
+    if (progress?.acknowledged) options.onRenamed(runtimeMessageId, turn.id);
+    acceptances.get(turn)?.resolve(runtimeMessageId);
+    acceptances.delete(turn);
+  };
+
+  const pump = (): void => {
+    const turn = queue.begin();
+    if (turn === undefined) return;
+    const made: Progress = {
+      content: "",
+      usage: { inputTokens: 0, outputTokens: 0 },
+      error: undefined,
+      aborted: false,
+      startedAt: clock.monotonic(),
+      firstTokenAt: undefined,
+      acknowledged: !acceptances.has(turn),
+      idleSeen: false,
+      cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(turn, made)),
+    };
+    progress = made;
+    options.submit(turn.parameters).then(
+      (id) => {
+        accepted(turn, id);
+        if (made.idleSeen && queue.current === turn) finish(turn, outcomeOf(made));
+      },
+      (error) => {
+        if (queue.current !== turn) return;
+        const waiter = acceptances.get(turn);
+        acceptances.delete(turn);
+        if (waiter === undefined) options.onRefused(turn, error);
+        else waiter.reject(error);
+        finish(turn, { kind: "refused", error });
+      },
+    );
+  };
+
+  const observe = (type: string, data: unknown): void => {
+    const turn = queue.current;
+    if (turn === undefined || progress === undefined || !isObject(data)) return;
+    switch (type) {
+      case "user.message":
+        if (typeof data["messageId"] === "string") accepted(turn, data["messageId"]);
+        break;
+      case "assistant.message":
+        if (data["parentToolCallId"] === undefined && typeof data["content"] === "string" && data["content"] !== "")
+          progress.content = data["content"];
+        break;
+      case "assistant.message_start":
+        progress.firstTokenAt ??= clock.monotonic();
+        break;
+      case "assistant.usage":
+        progress.usage = {
+          inputTokens: progress.usage.inputTokens + Number(data["inputTokens"] ?? 0),
+          outputTokens: progress.usage.outputTokens + Number(data["outputTokens"] ?? 0),
+        };
+        break;
+      case "session.error":
+        progress.error ??= typeof data["message"] === "string" ? data["message"] : "The turn failed.";
+        break;
+    }
+  };
+
+  return {
+    get current() {
+      return queue.current;
+    },
+    get waiting() {
+      return queue.waiting;
+    },
+    observe,
+    async send(sender, parameters) {
+      const turn = queue.add(newUuid(), sender, parameters, clock.monotonic());
+      if (queue.current !== undefined || queue.waiting > 1) return { messageId: turn.id, turn };
+      const { promise, resolve, reject } = Promise.withResolvers<string>();
+      acceptances.set(turn, { resolve, reject });
+      pump();
+      return { messageId: await promise, turn };
+    },
+    idle(data) {
+      const turn = queue.current;
+      if (turn === undefined || progress === undefined) return;
+      if (isObject(data) && data["mode"] === "autopilot") return;
+      if (isObject(data) && data["aborted"] === true) progress.aborted = true;
+      if (turn.state.kind === "submitting") progress.idleSeen = true;
+      else finish(turn, outcomeOf(progress));
+    },
+    abort(sender) {
+      queue.cancelWaiting((turn) => turn.sender === sender, {
+        kind: "aborted",
+        content: "",
+        usage: { inputTokens: 0, outputTokens: 0 },
+      });
+      return options.abortUpstream();
+    },
+    interrupt(message) {
+      const turn = queue.current;
+      if (turn === undefined) return;
+      acceptances.get(turn)?.reject(new SquadronError("runtime_gone", message));
+      acceptances.delete(turn);
+      finish(turn, { kind: "interrupted", message });
+    },
+    waits: (sender) => queue.hasUnfinished(sender, queue.current),
+  };
+};

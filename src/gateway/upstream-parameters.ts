@@ -1,0 +1,52 @@
+import type { Policy } from "../config/config.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { ModelGrant, ModelRoute } from "../models/grant.ts";
+import { shieldClientProviders, shieldProvider } from "../models/shield.ts";
+import { enforceSessionParameters } from "../policy/session-parameters.ts";
+
+/** What a client supplied that may never be written down: kept by the node that has the session, for as long as it lives here. */
+export interface Credentials {
+  readonly githubToken: Secret | undefined;
+  /** Routes of the client's own providers, with their keys. */
+  readonly routes: readonly ModelRoute[];
+}
+
+/** Takes the secrets out of judged parameters of create or resume. */
+export const takeCredentials = (
+  recorded: JsonObject,
+): { readonly parameters: JsonObject; readonly routes: readonly ModelRoute[] } => {
+  const { params, routes } = shieldClientProviders(recorded);
+  return { parameters: params as JsonObject, routes };
+};
+
+const bringsProvider = (parameters: JsonObject): boolean =>
+  parameters["provider"] !== undefined || parameters["providers"] !== undefined;
+
+/** The parameters with which a session is created or resumed in a runtime, whatever the client asked for. */
+export const upstreamParameters = (
+  policy: Policy,
+  recorded: JsonObject,
+  declared: JsonObject,
+  credentials: Credentials,
+): Record<string, unknown> => {
+  const parameters: Record<string, unknown> = { ...enforceSessionParameters(policy, { ...recorded, ...declared }) };
+  if (policy.model !== undefined) parameters["model"] ??= policy.model;
+  if (policy.provider !== undefined && !bringsProvider(recorded)) {
+    parameters["provider"] = shieldProvider(policy.provider).upstream;
+  }
+  if (credentials.githubToken !== undefined && declared["gitHubTokenProviderRegistrationId"] === undefined) {
+    parameters["gitHubToken"] = credentials.githubToken.reveal();
+  }
+  return parameters;
+};
+
+/** Where the model calls of a session may go. */
+export const grantOf = (policy: Policy, credentials: Credentials, githubRoutes: readonly ModelRoute[]): ModelGrant => ({
+  allowModels: policy.allow.models,
+  routes: [
+    ...credentials.routes,
+    ...(policy.provider === undefined ? [] : shieldProvider(policy.provider).routes),
+    ...githubRoutes,
+  ],
+});

@@ -1,0 +1,116 @@
+import type { Policy } from "../config/config.ts";
+import type { Runtime } from "../fleet/fleet.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import type { Principal } from "../kernel/principal.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { ModelGrant } from "../models/grant.ts";
+import type { SessionRecord } from "../sessions/record.ts";
+import type { Turn } from "../sessions/turn-queue.ts";
+import type { Unit } from "../sessions/unit.ts";
+import type { SessionRow } from "../store/store.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import type { RequestOptions } from "../wire/peer.ts";
+import type { Declarations } from "./declarations.ts";
+import type { Life } from "./life.ts";
+
+/** What the gateway needs of a client's connection; each face has its own kind. */
+export interface ClientLink {
+  readonly kind: "sdk" | "http";
+  notify(method: string, params: unknown): void;
+  /** A whole JSON-RPC notification, already serialised. */
+  sendRaw(body: Buffer): void;
+  /** Asks the client; rejects if it has no handler, answers with an error, or has gone. */
+  request(method: string, params: unknown, options: RequestOptions): Promise<unknown>;
+}
+
+/** One client's presence: a principal, its link, and the sessions that it is attached to. */
+export interface Connection {
+  readonly id: string;
+  readonly principal: Principal;
+  readonly policy: Policy;
+  readonly link: ClientLink;
+  /** The user's own GitHub token, if the key has one. */
+  readonly githubToken: Secret | undefined;
+  /** By the name that this connection knows the session by. */
+  readonly attachments: Map<string, Attachment>;
+  readonly open: boolean;
+  /**
+   * A call of the client: judged, then answered by us or forwarded. `params` is parsed JSON.
+   * Resolves with a value or with `RawJson`; rejects with `SquadronError` or the runtime's `RpcError`.
+   */
+  request(method: string, params: unknown): Promise<unknown>;
+  /** `session.create` with facts that only our own faces may set. */
+  create(params: unknown, traits: NewSessionTraits): Promise<JsonObject>;
+  /** `session.send`, with the turn to wait for. */
+  send(params: unknown): Promise<SentMessage>;
+  /** Attaches to one's own session without declaring or changing anything. */
+  watch(name: string): Promise<Attachment>;
+  unwatch(attachment: Attachment): Promise<void>;
+  /** Detaches from every session. Others notice nothing. */
+  close(): Promise<void>;
+}
+
+/** Facts of a new session that only our own faces may set. */
+export interface NewSessionTraits {
+  readonly ephemeral: boolean;
+  readonly visibility: "private" | "shared";
+}
+
+/** A connection's hold on one session. */
+export interface Attachment {
+  readonly connection: Connection;
+  readonly host: SessionHost;
+  readonly name: string;
+  readonly declarations: Declarations;
+  /** Event types that the client registered interest in, by the client's handle, with the runtime's present one. */
+  readonly interests: Map<string, { readonly eventType: string; handle: string }>;
+}
+
+export interface SentMessage {
+  readonly messageId: string;
+  readonly turn: Turn<Connection>;
+}
+
+/** How a client opens a session. */
+export interface Opening {
+  readonly kind: "create" | "resume";
+  /** Judged parameters of create or resume. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly githubToken: Secret | undefined;
+}
+
+/** One session as the node runs it: its one upstream attachment, the clients' attachments, its turns. */
+export interface SessionHost {
+  readonly row: SessionRow;
+  readonly unit: Unit;
+  /** The owner's name for it. */
+  readonly name: string;
+  readonly record: SessionRecord;
+  readonly life: Life["kind"];
+  /** Has the session ever been created in a runtime? */
+  readonly created: boolean;
+  readonly attachments: readonly Attachment[];
+  readonly busy: boolean;
+  readonly grant: ModelGrant;
+  /** The runtime that holds the session or is about to. */
+  readonly runtime: Runtime | undefined;
+  /** Attaches the owner's client; the first one creates the session in a runtime. */
+  open(connection: Connection, name: string, opening: Opening): Promise<{ attachment: Attachment; result: JsonObject }>;
+  watch(connection: Connection, name: string): Attachment;
+  detach(attachment: Attachment): Promise<void>;
+  /** Calls the session's runtime, waking the session if it sleeps. `params` without the session id. */
+  call(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
+  abort(connection: Connection): Promise<Envelope>;
+  updateOptions(options: JsonObject): Promise<Envelope>;
+  registerInterest(attachment: Attachment, eventType: string): Promise<Envelope>;
+  /** May this connection answer that open request of the runtime? */
+  mayAnswer(requestId: unknown, connection: Connection): boolean;
+  /** The name that the runtime's message has for clients. */
+  clientMessageId(runtimeMessageId: string): string | undefined;
+  event(frame: Envelope): void;
+  callback(method: string, params: Record<string, unknown>): Promise<unknown>;
+  runtimeClosed(runtime: Runtime): void;
+  /** Deletes the session by `remove`; from then on nothing can wake it. */
+  bury(remove: () => Promise<void>): Promise<void>;
+}

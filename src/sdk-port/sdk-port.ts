@@ -1,0 +1,126 @@
+import { createServer, type Socket } from "node:net";
+import type { Gateway } from "../gateway/gateway.ts";
+import { protocolVersion } from "../gateway/local-methods.ts";
+import type { ClientLink, Connection } from "../gateway/vocabulary.ts";
+import type { Identity } from "../identity/identity.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject } from "../kernel/json.ts";
+import type { Log } from "../telemetry/log.ts";
+import { createPeer, type Peer } from "../wire/peer.ts";
+import { tuneSocket } from "../wire/tune-socket.ts";
+
+/** A client that has connected and not said who it is must do so within this time. */
+const authenticateWithinMs = 30_000;
+const taskKinds = ["agent", "client", "shell"];
+
+/** The TCP port that official SDKs connect to as if it were a runtime. */
+export interface SdkPort {
+  readonly host: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+type Visitor =
+  | { readonly kind: "stranger" }
+  | { readonly kind: "known"; readonly connection: Connection }
+  | { readonly kind: "gone" };
+
+const serveSocket = (
+  socket: Socket,
+  options: { gateway: Gateway; identity: Identity; clock: Clock; log: Log; maxFrameBytes: number },
+): Peer => {
+  const { gateway, identity, clock, log } = options;
+  let visitor: Visitor = { kind: "stranger" };
+  tuneSocket(socket);
+
+  const authenticate = async (params: unknown): Promise<unknown> => {
+    const given = isObject(params) ? params : {};
+    const token = given["token"];
+    const { principal, githubToken } = await identity.authenticate(typeof token === "string" ? token : undefined);
+    if (visitor.kind !== "stranger") {
+      throw new SquadronError("invalid_request", "This connection has already said who it is; open another one for another user.");
+    }
+    visitor = { kind: "known", connection: gateway.connect(principal, link, githubToken) };
+    cancelDeadline();
+    const { id } = visitor.connection;
+    log.info({ connection: id, tenant: principal.tenant, user: principal.user }, "sdk client connected");
+    const wanted = Array.isArray(given["supportedTaskKinds"]) ? given["supportedTaskKinds"] : taskKinds;
+    return {
+      ok: true,
+      protocolVersion,
+      version: gateway.services.runtimeVersion,
+      taskKinds: taskKinds.filter((kind) => wanted.includes(kind)),
+    };
+  };
+
+  const peer = createPeer({
+    input: socket,
+    output: socket,
+    clock,
+    limits: { maxFrameBytes: options.maxFrameBytes },
+    acknowledgePartial: true,
+    handler: {
+      request: async (frame) => {
+        if (frame.method === "connect") return authenticate(frame.params());
+        if (visitor.kind !== "known") {
+          throw new SquadronError("unauthenticated", "Send connect with a token first: pass your key as the SDK's connectionToken.");
+        }
+        return visitor.connection.request(frame.method ?? "", frame.params());
+      },
+      notification: (frame) => log.debug({ method: frame.method?.slice(0, 100) }, "a client's notification was ignored"),
+    },
+    onProtocolError: (error) => log.info({ error: String(error) }, "a client broke the protocol and was disconnected"),
+  });
+  const link: ClientLink = {
+    kind: "sdk",
+    notify: peer.notify,
+    sendRaw: peer.sendRaw,
+    request: async (method, params, limits) => (await peer.request(method, params, limits)).result(),
+  };
+  const cancelDeadline = clock.after(authenticateWithinMs, () =>
+    peer.close(new SquadronError("unauthenticated", `No connect came within ${authenticateWithinMs} ms.`)),
+  );
+
+  void peer.closed.then(async () => {
+    cancelDeadline();
+    const last = visitor;
+    visitor = { kind: "gone" };
+    if (last.kind === "known") await last.connection.close();
+  });
+  return peer;
+};
+
+export const openSdkPort = (options: {
+  readonly host: string;
+  readonly port: number;
+  readonly maxFrameBytes: number;
+  readonly gateway: Gateway;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Promise<SdkPort> => {
+  const peers = new Set<Peer>();
+  const server = createServer({ noDelay: true }, (socket) => {
+    const peer = serveSocket(socket, options);
+    peers.add(peer);
+    void peer.closed.then(() => peers.delete(peer));
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<SdkPort>();
+  server.once("error", reject);
+  server.listen(options.port, options.host, () => {
+    server.off("error", reject);
+    server.on("error", (error) => options.log.error({ error }, "the sdk port failed"));
+    const address = server.address();
+    resolve({
+      host: options.host,
+      port: typeof address === "object" && address !== null ? address.port : options.port,
+      async close() {
+        const closed = new Promise<void>((done) => server.close(() => done()));
+        for (const peer of peers) peer.close();
+        await closed;
+      },
+    });
+  });
+  return promise;
+};

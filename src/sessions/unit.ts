@@ -1,0 +1,27 @@
+import type { Isolation } from "../config/config.ts";
+
+/** What isolation puts into one runtime. `key` is a stable name for it, never a path. */
+export interface Unit {
+  readonly isolation: Isolation;
+  readonly key: string;
+}
+
+const part = (text: string): string => encodeURIComponent(text);
+
+/** The unit that a new session of this owner lives in. Parts are encoded, so no two owners share a key by choosing names. */
+export const unitOf = (
+  isolation: Isolation,
+  owner: { readonly tenant: string; readonly user: string },
+  sessionId: string,
+): Unit => {
+  switch (isolation) {
+    case "shared":
+      return { isolation, key: "shared" };
+    case "tenant":
+      return { isolation, key: `tenant/${part(owner.tenant)}` };
+    case "user":
+      return { isolation, key: `user/${part(owner.tenant)}/${part(owner.user)}` };
+    case "session":
+      return { isolation, key: `session/${sessionId}` };
+  }
+};

@@ -1,0 +1,99 @@
+import type { Dispatcher } from "undici";
+import { judge } from "./allow.ts";
+import type { Answer } from "./answer.ts";
+import { failureOf, isCancelled } from "./failure.ts";
+import type { ModelGrant, ModelLog, Usage } from "./grant.ts";
+import type { RequestStart } from "./protocol.ts";
+import { type ResolvedRoute, responseHeaders, upstreamHeaders } from "./route.ts";
+import { errorBody, redacted, scrubbedError } from "./scrub.ts";
+import type { Upstream } from "./upstream.ts";
+import { createUsageMeter } from "./usage.ts";
+
+/** Of a provider's error text, this much is read. */
+const maxErrorBytes = 64 * 1024;
+
+/** What a call of either transport works with. */
+export interface CallContext {
+  readonly start: RequestStart;
+  readonly grant: ModelGrant;
+  readonly resolved: ResolvedRoute;
+  readonly answer: Answer;
+  readonly signal: AbortSignal;
+  readonly upstream: Upstream;
+  readonly log: ModelLog;
+  readonly onUsage: (usage: Usage) => void;
+}
+
+const readSome = async (body: Dispatcher.ResponseData["body"]): Promise<string> => {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of body) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes >= maxErrorBytes) break;
+  }
+  return Buffer.concat(parts).toString("utf8", 0, maxErrorBytes);
+};
+
+const passError = async (context: CallContext, response: Dispatcher.ResponseData) => {
+  const { route } = context.resolved;
+  const { statusCode: status } = response;
+  const text = await readSome(response.body);
+  const sent = (route.passCredentials ?? []).flatMap((name) => context.start.headers[name] ?? []);
+  const known = [...Object.values(route.headers).map((secret) => secret.reveal()), ...sent];
+  context.log.warn(
+    { sessionId: context.start.sessionId, status, providerError: redacted(text, known) },
+    "A model provider answered with an error.",
+  );
+  const { "content-type": _, "content-encoding": __, ...headers } = responseHeaders(route, response.headers);
+  await context.answer.json(status, scrubbedError(status, text), headers);
+};
+
+const passAnswer = async (context: CallContext, response: Dispatcher.ResponseData, model: string) => {
+  const { answer, onUsage } = context;
+  const contentType = String(response.headers["content-type"] ?? "");
+  const meter = createUsageMeter(model, contentType);
+  try {
+    await answer.start(response.statusCode, responseHeaders(context.resolved.route, response.headers));
+    // The next bytes are read only when the runtime has taken these: its pace is the provider's.
+    for await (const chunk of response.body) {
+      meter.push(chunk);
+      await answer.write(chunk);
+    }
+    await answer.end();
+  } finally {
+    // A cut answer has been paid for as well.
+    const usage = meter.take();
+    if (usage !== undefined) onUsage(usage);
+    response.body.destroy();
+  }
+};
+
+/** Makes the call and passes the answer on. What fails is told to the runtime and logged; rejects when that fails. */
+export const runHttpCall = async (context: CallContext, body: Buffer): Promise<void> => {
+  const { start, grant, resolved, answer, signal, upstream, log } = context;
+  try {
+    const verdict = judge(grant, { method: start.method, body, resolved });
+    if (verdict.kind === "denied") {
+      log.info({ sessionId: start.sessionId }, verdict.message);
+      // Not 403: the runtime turns that into advice about its own API key and hides the message.
+      return await answer.json(400, errorBody("model_denied", verdict.message));
+    }
+    const response = await upstream.request({
+      target: resolved.target,
+      method: start.method,
+      headers: upstreamHeaders(resolved.route, start.headers),
+      body,
+      signal,
+    });
+    const failed = response.statusCode >= 300;
+    await (failed && !resolved.route.verbatim
+      ? passError(context, response)
+      : passAnswer(context, response, verdict.model));
+  } catch (error) {
+    if (isCancelled(error, signal)) return;
+    const failure = failureOf(error);
+    log.warn({ sessionId: start.sessionId, failure: failure.code, cause: failure.cause }, failure.message);
+    await answer.fail(failure.code, failure.message);
+  }
+};

@@ -42,7 +42,7 @@ const passError = async (context: CallContext, response: Dispatcher.ResponseData
   const sent = (route.passCredentials ?? []).flatMap((name) => context.start.headers[name] ?? []);
   const known = [...Object.values(route.headers).map((secret) => secret.reveal()), ...sent];
   context.log.warn(
-    { sessionId: context.start.sessionId, status, providerError: redacted(text, known) },
+    { session: context.start.sessionId, status, providerError: redacted(text, known) },
     "A model provider answered with an error.",
   );
   const { "content-type": _, "content-encoding": __, ...headers } = responseHeaders(route, response.headers);
@@ -75,7 +75,7 @@ export const runHttpCall = async (context: CallContext, body: Buffer): Promise<v
   try {
     const verdict = judge(grant, { method: start.method, body, resolved });
     if (verdict.kind === "denied") {
-      log.info({ sessionId: start.sessionId }, verdict.message);
+      log.info({ session: start.sessionId }, verdict.message);
       // Not 403: the runtime turns that into advice about its own API key and hides the message.
       return await answer.json(400, errorBody("model_denied", verdict.message));
     }
@@ -93,7 +93,7 @@ export const runHttpCall = async (context: CallContext, body: Buffer): Promise<v
   } catch (error) {
     if (isCancelled(error, signal)) return;
     const failure = failureOf(error);
-    log.warn({ sessionId: start.sessionId, failure: failure.code, cause: failure.cause }, failure.message);
+    log.warn({ session: start.sessionId, failure: failure.code, cause: failure.cause }, failure.message);
     await answer.fail(failure.code, failure.message);
   }
 };

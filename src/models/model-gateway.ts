@@ -108,7 +108,7 @@ export const createModelGateway = (options: {
   const track = (work: Promise<void>, signal: AbortSignal) => {
     const settled = work
       .catch((error: unknown) => {
-        if (!isCancelled(error, signal)) log.warn({ err: error }, "A model call could not be answered.");
+        if (!isCancelled(error, signal)) log.warn({ error }, "A model call could not be answered.");
       })
       .finally(() => running.delete(settled));
     running.add(settled);
@@ -145,7 +145,7 @@ export const createModelGateway = (options: {
     if (granted === undefined || resolved === undefined) {
       const host = URL.parse(start.url)?.host;
       log.warn(
-        { sessionId, runtime: runtime.id, host, granted: granted !== undefined },
+        { session: sessionId, runtime: runtime.id, host, granted: granted !== undefined },
         "A model call was denied.",
       );
       return refuse(answer, abort, failing("model_denied", "This session may not call this model provider."));

@@ -68,12 +68,12 @@ export const openSocketCall = (
       .then(last)
       .catch((error: unknown) => {
         if (!isCancelled(error, signal))
-          log.warn({ sessionId, err: error }, "A model call's end was not taken.");
+          log.warn({ session: sessionId, error }, "A model call's end was not taken.");
       })
       .then(settle);
   };
   const fail = (code: string, message: string) => {
-    log.warn({ sessionId, failure: code }, message);
+    log.warn({ session: sessionId, failure: code }, message);
     finish(() => answer.fail(code, message));
   };
   const abort = () => finish(async () => {});
@@ -90,7 +90,7 @@ export const openSocketCall = (
       })
       .catch((error: unknown) => {
         if (!isCancelled(error, signal))
-          log.warn({ sessionId, err: error }, "A model's message was not taken.");
+          log.warn({ session: sessionId, error }, "A model's message was not taken.");
         abort();
       });
   };
@@ -107,7 +107,7 @@ export const openSocketCall = (
     if (model !== undefined) {
       if (!modelAllowed(grant.allowModels, model)) {
         const text = `The model "${model.slice(0, 200)}" is not allowed here. Choose one that GET /v1/models lists.`;
-        log.info({ sessionId }, text);
+        log.info({ session: sessionId }, text);
         return deliver(JSON.stringify({ type: "error", status: 400, ...errorBody("model_denied", text) }));
       }
       meter = createUsageMeter(model, "application/json");
@@ -127,7 +127,10 @@ export const openSocketCall = (
       if (usage !== undefined) onUsage(usage);
       return deliver(text);
     }
-    log.warn({ sessionId, providerError: redacted(text, secrets) }, "A model provider sent an error.");
+    log.warn(
+      { session: sessionId, providerError: redacted(text, secrets) },
+      "A model provider sent an error.",
+    );
     const status = Number(/"status"\s*:\s*(\d{3})/.exec(text)?.[1] ?? 500);
     deliver(JSON.stringify({ type: "error", status, ...scrubbedError(status, text) }));
   };
@@ -147,7 +150,7 @@ export const openSocketCall = (
   socket.addEventListener("error", () => {
     if (state.kind === "connecting") {
       const message = "The model provider did not open a websocket.";
-      log.warn({ sessionId }, message);
+      log.warn({ session: sessionId }, message);
       finish(() => answer.json(502, errorBody("websocket_refused", message, "server_error")));
     } else fail("provider_connection_lost", "The connection to the model provider was lost.");
   });

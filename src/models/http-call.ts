@@ -1,4 +1,6 @@
 import type { Dispatcher } from "undici";
+import { SquadronError } from "../kernel/errors.ts";
+import { RpcError } from "../wire/rpc-error.ts";
 import { judge } from "./allow.ts";
 import type { Answer } from "./answer.ts";
 import { failureOf, isCancelled } from "./failure.ts";
@@ -92,6 +94,8 @@ export const runHttpCall = async (context: CallContext, body: Buffer): Promise<v
       : passAnswer(context, response, verdict.model));
   } catch (error) {
     if (isCancelled(error, signal)) return;
+    // Of the pipe and not of the provider: the runtime will not take word of it either.
+    if (error instanceof SquadronError || error instanceof RpcError) throw error;
     const failure = failureOf(error);
     log.warn({ session: start.sessionId, failure: failure.code, cause: failure.cause }, failure.message);
     await answer.fail(failure.code, failure.message);

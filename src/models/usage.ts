@@ -26,6 +26,10 @@ const numberIn = (object: unknown, name: string): number | undefined => {
   return typeof value === "number" && Number.isFinite(value) && value >= 0 ? Math.floor(value) : undefined;
 };
 
+/** Counts of one answer only grow: a later event repeats or completes an earlier one. */
+const larger = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.max(a, b);
+
 const countsOf = (usage: Record<string, unknown>): Counts => {
   const cacheRead = numberIn(usage, "cache_read_input_tokens");
   const cacheWrite = numberIn(usage, "cache_creation_input_tokens");
@@ -72,11 +76,10 @@ export const createUsageMeter = (model: string, contentType: string): UsageMeter
     const usage = usageOf(parsed(text));
     if (usage === undefined) return;
     const seen = countsOf(usage);
-    // Counts of one answer only grow: a later event repeats or completes an earlier one.
     counts = {
-      input: Math.max(seen.input ?? 0, counts.input ?? 0),
-      output: Math.max(seen.output ?? 0, counts.output ?? 0),
-      cached: Math.max(seen.cached ?? 0, counts.cached ?? 0),
+      input: larger(counts.input, seen.input),
+      output: larger(counts.output, seen.output),
+      cached: larger(counts.cached, seen.cached),
     };
   };
 

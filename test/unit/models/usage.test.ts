@@ -75,6 +75,6 @@ describe("tokens of an answer", () => {
   test("what is no usage counts nothing", () => {
     const meter = createUsageMeter("m", "text/event-stream");
     meter.push(Buffer.from('data: {"usage": {"prompt_tokens": "7"}}\ndata: {"usage": {bad\ndata: [DONE]\n'));
-    expect(meter.take()).toEqual({ inputTokens: 0, outputTokens: 0, cachedTokens: 0, model: "m" });
+    expect(meter.take()).toBeUndefined();
   });
 });

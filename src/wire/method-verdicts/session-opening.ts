@@ -1,0 +1,181 @@
+import {
+  check,
+  drop,
+  gate,
+  local,
+  no,
+  type ParamVerdicts,
+  plain,
+  serverDecides,
+  type Verdicts,
+  yes,
+} from "./verdict.ts";
+
+const hostFiles = no("It names files of the runtime's host.");
+const extensions = no("Extensions run as the runtime's user.");
+const managed = no("Managed settings and experiments are the operator's.");
+
+/** What session.create and session.resume have in common. */
+const opening: ParamVerdicts = {
+  ...plain("sessionId", "clientName", "traceparent", "tracestate"),
+  model: gate("models", "model"),
+  ...plain("reasoningEffort", "reasoningSummary", "contextTier", "modelCapabilities", "sessionLimits"),
+  provider: gate("provider", "provider"),
+  providers: gate("provider", "provider"),
+  models: gate("provider", "provider"),
+  capi: yes,
+  gitHubToken: yes,
+  gitHubTokenProviderRegistrationId: yes,
+
+  tools: yes,
+  availableTools: gate("tools", "tools"),
+  excludedTools: yes,
+  toolFilterPrecedence: drop("What is excluded stays excluded."),
+  ...plain("toolSearch", "excludedBuiltinAgents", "defaultAgent", "agent", "commands"),
+  largeOutput: gate("workingDirectories", "largeOutput"),
+  customAgents: gate("mcp", "customAgents"),
+  customAgentsLocalOnly: serverDecides,
+  mcpServers: gate("mcp", "mcpServers"),
+  disabledMcpServers: yes,
+  githubMcpToolConfig: gate("mcp", "mcpAny"),
+  authClientIdMetadataUrl: gate("mcp", "mcpAny"),
+  mcpOAuthTokenStorage: drop("Tokens stay in memory."),
+  envValueMode: drop("Values are passed as they are; a runtime's environment is not the client's."),
+
+  systemMessage: yes,
+  organizationCustomInstructions: yes,
+  ...plain(
+    "streaming",
+    "includeSubAgentStreamingEvents",
+    "hooks",
+    "askUserVariant",
+    "enableCitations",
+    "enableFileChangeTracking",
+  ),
+  ...plain(
+    "requestPermission",
+    "requestUserInput",
+    "requestElicitation",
+    "requestExitPlanMode",
+    "requestAutoModeSwitch",
+    "requestMcpApps",
+  ),
+  ...plain("canvases", "canvasProvider", "requestCanvasRenderer", "infiniteSessions"),
+
+  workingDirectory: gate("workingDirectories", "directory"),
+  additionalDirectories: gate("workingDirectories", "directories"),
+  configDir: hostFiles,
+  skillDirectories: hostFiles,
+  pluginDirectories: hostFiles,
+  instructionDirectories: hostFiles,
+  disabledSkills: yes,
+
+  requestExtensions: extensions,
+  extensionSdkPath: extensions,
+  extensionInfo: drop("No extension connects through the node, so none names itself."),
+
+  isExperimentalMode: serverDecides,
+  enableSessionTelemetry: serverDecides,
+  enableConfigDiscovery: serverDecides,
+  skipEmbeddingRetrieval: serverDecides,
+  embeddingCacheStorage: serverDecides,
+  enableOnDemandInstructionDiscovery: serverDecides,
+  enableFileHooks: serverDecides,
+  enableHostGitOperations: serverDecides,
+  enableSessionStore: serverDecides,
+  enableSkills: serverDecides,
+  memory: serverDecides,
+
+  enableGitHubTelemetryForwarding: no("It forwards the telemetry of all sessions of a runtime."),
+  remoteSession: no("It publishes the session outside the node."),
+  featureFlags: managed,
+  expAssignments: managed,
+  enableManagedSettings: managed,
+  managedSettings: managed,
+};
+
+const asked = "Handled by the node, which asks the runtime with parameters of its own.";
+
+/** Beginning and end of sessions; none of these reaches a runtime as the client wrote it. */
+export const sessionOpeningVerdicts: Verdicts = {
+  "session.create": local(asked, { ...opening, cloud: no("A cloud session runs outside the node.") }),
+  "session.resume": local(asked, {
+    ...opening,
+    ...plain("disableResume", "continuePendingWork", "openCanvases"),
+    factories: extensions,
+    requestedEnvironmentVariables: no("The environment of a runtime is the operator's."),
+  }),
+  "session.destroy": local("Ends this connection's attachment; others keep theirs.", plain("sessionId")),
+  "session.detach": local("Ends this connection's attachment; others keep theirs.", plain("sessionId")),
+  "session.delete": local("The node deletes the session everywhere.", plain("sessionId")),
+};
+
+/** Parameters of session.options.update, which every SDK client in mode "empty" sends after create and resume. */
+export const optionParameters: ParamVerdicts = {
+  model: gate("models", "model"),
+  ...plain(
+    "modelCapabilitiesOverrides",
+    "reasoningEffort",
+    "reasoningSummary",
+    "verbosity",
+    "contextTier",
+    "sessionLimits",
+  ),
+  provider: gate("provider", "provider"),
+  capi: yes,
+  clientName: yes,
+  lspClientName: serverDecides,
+  integrationId: serverDecides,
+  agentContext: serverDecides,
+  availableTools: gate("tools", "tools"),
+  excludedTools: yes,
+  toolFilterPrecedence: drop("What is excluded stays excluded."),
+  ...plain("includedBuiltinAgents", "excludedBuiltinAgents", "suppressCustomAgentPrompt", "disabledSkills"),
+  ...plain(
+    "disabledInstructionSources",
+    "organizationCustomInstructions",
+    "additionalContentExclusionPolicies",
+  ),
+  ...plain("askUserDisabled", "continueOnAutoMode", "runningInInteractiveMode", "enableReasoningSummaries"),
+  workingDirectory: gate("workingDirectories", "directory"),
+  allowAllMcpServerInstructions: gate("mcp", "mcpAny"),
+  skillDirectories: hostFiles,
+  trajectoryFile: hostFiles,
+  eventsLogDirectory: hostFiles,
+  copilotUrl: no("Model calls go where the node sends them."),
+  featureFlags: managed,
+  sessionCapabilities: no("Capabilities follow from what the attachments declared."),
+  installedPlugins: no("Plugins run as the runtime's user."),
+  shell: no("How a shell is started is the operator's."),
+  shellInitProfile: no("How a shell is started is the operator's."),
+  shellProcessFlags: no("How a shell is started is the operator's."),
+  sandboxConfig: no("The sandbox is the operator's."),
+  sandboxConfigSource: no("The sandbox is the operator's."),
+  logInteractiveShells: no("It writes to the host's log."),
+  enableStreaming: drop("Streaming is per attachment; the streaming parameter of session.resume sets it."),
+  enableScriptSafety: serverDecides,
+  envValueMode: serverDecides,
+  isExperimentalMode: serverDecides,
+  includedBuiltinSkills: serverDecides,
+  enableOnDemandInstructionDiscovery: serverDecides,
+  maxInlineBinaryBytes: serverDecides,
+  customAgentsLocalOnly: serverDecides,
+  skipCustomInstructions: serverDecides,
+  coauthorEnabled: serverDecides,
+  eventsLogIncludesSubagents: serverDecides,
+  manageScheduleEnabled: serverDecides,
+  skipEmbeddingRetrieval: serverDecides,
+  enableFileHooks: serverDecides,
+  enableHostGitOperations: serverDecides,
+  enableSessionStore: serverDecides,
+  enableSkills: serverDecides,
+};
+
+/** What a message carries beside its text, whichever method brings it. */
+export const messageParameters: ParamVerdicts = {
+  ...plain("mode", "traceparent", "tracestate", "responseFormat"),
+  agentMode: check("agentMode"),
+  prepend: no("Turns of a session run first in, first out."),
+  wait: no("The node answers when it has taken the message; wait for session.idle."),
+  requestHeaders: no("They would go to the model provider beside the operator's credential."),
+};

@@ -1,0 +1,209 @@
+import { messageParameters } from "./session-opening.ts";
+import { allow, allowAll, check, deny, drop, gate, no, plain, type Verdicts, yes } from "./verdict.ts";
+
+const bill = drop("Whether a message is billed is not the client's choice.");
+const answer = "Answers a request that the session made to this client.";
+
+/** What makes, steers, answers and watches a turn. */
+export const sessionTurnVerdicts: Verdicts = {
+  "session.send": allow("Queued by the node as a turn.", {
+    ...messageParameters,
+    ...plain("prompt", "displayPrompt", "requiredTool"),
+    attachments: gate("workingDirectories", "attachments"),
+    source: check("source"),
+    billable: bill,
+  }),
+  "session.sendMessages": allow("Queued by the node as a turn.", {
+    ...messageParameters,
+    messages: gate("workingDirectories", "messages"),
+  }),
+  "session.fleet.start": allow("A turn like any other; its agents have the session's tools.", {
+    prompt: yes,
+    attachments: gate("workingDirectories", "attachments"),
+    billable: bill,
+    wait: no("The node answers when it has taken the message; wait for session.idle."),
+  }),
+  "session.abort": allow("Ends one's own turn.", plain("reason")),
+  "session.interruptMainTurn": allow("Ends one's own turn.", plain("flushQueued")),
+  "session.cancelAllBackgroundAgents": allow("Ends work of this session only."),
+  "session.suspend": allow("Flushes the session and cancels what waits; it stays usable."),
+  "session.getMessages": allow("The session's own history.", plain("sessionId")),
+
+  "session.tools.handlePendingToolCall": allow(answer, plain("requestId", "result", "error")),
+  "session.tools.set": allow("Replaces the tools that this client itself implements.", plain("tools")),
+  "session.tools.execute": allow(
+    "Runs a tool that the policy already offers to the model.",
+    plain("name", "arguments", "toolCallId"),
+  ),
+  "session.tools.getCurrentMetadata": allow("Lists the tools that the policy offers."),
+  "session.tools.initializeAndValidate": allow("Builds the tools that the policy offers."),
+  "session.tools.updateSubagentSettings": allow(
+    "Limits of subagents; their tools stay the session's.",
+    plain("subagents"),
+  ),
+
+  "session.permissions.handlePendingPermissionRequest": allow(answer, {
+    ...plain("requestId", "decisionContext"),
+    result: check("permissionDecision"),
+  }),
+  ...allowAll("Reads or narrows what this session's client is asked.", [
+    "session.permissions.pendingRequests",
+    "session.permissions.getMode",
+    "session.permissions.paths.list",
+  ]),
+  "session.permissions.setRequired": allow("Whether this session asks its client.", plain("required")),
+  "session.permissions.resetSessionApprovals": allow("Takes approvals of this session back.", {
+    includeLocation: no("Approvals of a location are shared by the sessions of a runtime."),
+  }),
+  "session.permissions.notifyPromptShown": allow(
+    "Tells hooks of this session that a prompt is shown.",
+    plain("message"),
+  ),
+  "session.permissions.paths.add": allow(
+    "Widens what tools may touch: only inside the policy's directories.",
+    {
+      path: gate("workingDirectories", "directory"),
+    },
+  ),
+  "session.permissions.paths.updatePrimary": allow(
+    "Moves what tools may touch: only inside the policy's directories.",
+    {
+      path: gate("workingDirectories", "directory"),
+    },
+  ),
+  "session.permissions.paths.isPathWithinAllowedDirectories": allow("Compares with the session's own list.", {
+    path: gate("workingDirectories", "directory"),
+  }),
+  "session.permissions.paths.isPathWithinWorkspace": allow("Compares with the session's own list.", {
+    path: gate("workingDirectories", "directory"),
+  }),
+
+  "session.ui.handlePendingElicitation": allow(answer, plain("requestId", "result")),
+  "session.ui.handlePendingUserInput": allow(answer, plain("requestId", "response")),
+  "session.ui.handlePendingSampling": allow(answer, plain("requestId", "response")),
+  "session.ui.handlePendingAutoModeSwitch": allow(answer, plain("requestId", "response")),
+  "session.ui.handlePendingSessionLimitsExhausted": allow(answer, plain("requestId", "response")),
+  "session.ui.handlePendingExitPlanMode": allow(answer, plain("requestId", "response")),
+  "session.ui.elicitation": allow(
+    "Asks a client of this session.",
+    plain("mode", "message", "requestedSchema", "_meta", "task"),
+  ),
+  "session.ui.ephemeralQuery": allow("A question to the model without tools.", {
+    question: yes,
+    onChunk: no("A function cannot cross the wire."),
+    abortSignal: no("A function cannot cross the wire."),
+  }),
+
+  "session.commands.list": allow(
+    "Lists what can be invoked.",
+    plain("includeBuiltins", "includeSkills", "includeClientCommands"),
+  ),
+  "session.commands.invoke": allow("Only commands that stay inside the session.", {
+    name: check("slashCommand"),
+    ...plain("input", "origin"),
+  }),
+  "session.commands.enqueue": allow("Only commands that stay inside the session.", {
+    command: check("slashCommand"),
+    displayText: yes,
+  }),
+  "session.commands.execute": allow(
+    "Runs only commands that a client of the session registered.",
+    plain("commandName", "args"),
+  ),
+  "session.commands.handlePendingCommand": allow(answer, plain("requestId", "error")),
+  "session.commands.respondToQueuedCommand": allow(answer, plain("requestId", "result")),
+
+  "session.queue.pendingItems": allow("What waits in this session."),
+  "session.queue.removeMostRecent": allow("Takes back what waits in this session."),
+  "session.queue.clear": allow("Takes back what waits in this session."),
+
+  "session.tasks.startAgent": allow("A subagent has at most the session's tools.", {
+    ...plain("agentType", "prompt", "name", "description"),
+    model: gate("models", "model"),
+  }),
+  ...allowAll("Background work of this session.", [
+    "session.tasks.list",
+    "session.tasks.refresh",
+    "session.tasks.waitForPending",
+    "session.tasks.getCurrentPromotable",
+    "session.tasks.promoteCurrentToBackground",
+  ]),
+  "session.tasks.getProgress": allow("Background work of this session.", plain("id")),
+  "session.tasks.promoteToBackground": allow("Background work of this session.", plain("id")),
+  "session.tasks.cancel": allow("Background work of this session.", plain("id")),
+  "session.tasks.remove": allow("Background work of this session.", plain("id")),
+  "session.tasks.sendMessage": allow(
+    "Background work of this session.",
+    plain("id", "message", "fromAgentId"),
+  ),
+  "session.tasks.register": allow(
+    "Work that this client itself does.",
+    plain("type", "clientTaskId", "description", "displayName", "cancellable", "expectedSequence"),
+  ),
+  "session.tasks.update": allow("Work that this client itself does.", plain("id", "sequence", "update")),
+
+  "session.eventLog.read": allow(
+    "The session's own events.",
+    plain("cursor", "max", "waitMs", "types", "agentScope", "agentIds", "direction", "includeEphemeral"),
+  ),
+  "session.eventLog.tail": allow("The session's own events."),
+  "session.eventLog.registerInterest": allow("Which events this client answers.", plain("eventType")),
+  "session.eventLog.releaseInterest": allow("Which events this client answers.", plain("handle")),
+
+  ...deny("Gives tools more than the policy allows; answer permission requests one by one instead.", [
+    "session.permissions.configure",
+    "session.permissions.setApproveAll",
+    "session.permissions.setMode",
+    "session.permissions.modifyRules",
+    "session.permissions.urls.setUnrestrictedMode",
+  ]),
+  ...deny("Trust and approvals of a location are shared by the sessions of a runtime.", [
+    "session.permissions.locations.resolve",
+    "session.permissions.locations.apply",
+    "session.permissions.locations.addToolApproval",
+    "session.permissions.folderTrust.isTrusted",
+    "session.permissions.folderTrust.addTrusted",
+  ]),
+  ...deny("Turns wait in the node's queue; nothing is put into the runtime's or moved there.", [
+    "session.queue.snapshot",
+    "session.queue.moveItem",
+    "session.queue.insertAt",
+    "session.queue.removeAt",
+    "session.queue.updateText",
+    "session.queue.duplicateAt",
+    "session.queue.setDrainPaused",
+    "session.queue.sendNow",
+    "session.queue.hasPending",
+    "session.queue.beginDeferredIdleDrain",
+    "session.queue.finishDeferredIdleDrain",
+    "session.queue.deferSessionIdle",
+    "session.queue.consumeSystemNotifications",
+    "session.queue.enqueueResumePending",
+    "session.queue.process",
+  ]),
+  ...deny("For processes that live inside the runtime.", [
+    "session.sendSystemNotification",
+    "session.commands.finalizeInvocationEffect",
+    "session.ui.registerDirectAutoModeSwitchHandler",
+    "session.ui.unregisterDirectAutoModeSwitchHandler",
+    "session.tools.getBuiltinDescriptors",
+    "session.tools.taskCompleteEventData",
+  ]),
+  ...deny("Runs a command on the runtime's host, whatever tools the session has.", [
+    "session.shell.exec",
+    "session.shell.kill",
+    "session.shell.executeUserRequested",
+    "session.shell.cancelUserRequested",
+  ]),
+  ...deny("Timers in a runtime do not survive its sleep, and would start turns that nobody queued.", [
+    "session.schedule.hydrate",
+    "session.schedule.hasSelfPaced",
+    "session.schedule.add",
+    "session.schedule.addCron",
+    "session.schedule.addAt",
+    "session.schedule.addSelfPaced",
+    "session.schedule.rearmSelfPaced",
+  ]),
+  "session.schedule.list": allow("What was planned in this session."),
+  "session.schedule.stop": allow("Takes back what was planned in this session.", plain("id")),
+};

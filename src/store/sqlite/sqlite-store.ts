@@ -1,0 +1,22 @@
+import { sql } from "kysely";
+import type { Clock } from "../../kernel/clock.ts";
+import type { Store } from "../store.ts";
+import { auditIn } from "./audit.ts";
+import { openDatabase } from "./database.ts";
+import { keysIn } from "./keys.ts";
+import { messageIdsIn } from "./message-ids.ts";
+import { sessionsIn } from "./sessions.ts";
+
+/** The embedded store in one SQLite file. */
+export const openSqliteStore = async (path: string, clock: Clock): Promise<Store> => {
+  const database = await openDatabase(path);
+  return {
+    sessions: sessionsIn(database, clock),
+    messageIds: messageIdsIn(database),
+    keys: keysIn(database, clock),
+    audit: auditIn(database),
+    // An empty write transaction: it needs the write lock, and fails on a full or read-only disk's journal.
+    ping: () => database.transaction(async (db) => void (await sql`select 1`.execute(db))),
+    close: () => database.close(),
+  };
+};

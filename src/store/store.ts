@@ -1,0 +1,156 @@
+import type { Isolation } from "../config/config.ts";
+import type { Role } from "../kernel/principal.ts";
+
+/** A session as the store holds it. Times are milliseconds since 1970. */
+export interface SessionRow {
+  /** What runtimes see: a random UUID. */
+  readonly id: string;
+  /** What HTTP clients see, the same for all who take part. */
+  readonly publicId: string;
+  readonly tenant: string;
+  readonly owner: string;
+  /** Key of the isolation unit that it lives in. */
+  readonly unit: string;
+  readonly isolation: Isolation;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly lastUsedAt: number;
+  readonly title: string | null;
+  /** JSON text: what it must be resumed with, without secrets. */
+  readonly record: string;
+  /** Has it ever been created in a runtime? */
+  readonly createdUpstream: boolean;
+  readonly ephemeral: boolean;
+  readonly visibility: "private" | "shared";
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export type SessionPatch = Partial<
+  Pick<
+    SessionRow,
+    "title" | "record" | "lastUsedAt" | "createdUpstream" | "unit" | "isolation" | "visibility"
+  >
+>;
+
+export type SessionRole = "owner" | "writer" | "reader";
+
+/** A session with the name that one user knows it by. */
+export interface OwnedSession extends SessionRow {
+  readonly name: string;
+  readonly role: SessionRole;
+}
+
+export interface SessionName {
+  readonly tenant: string;
+  readonly user: string;
+  readonly name: string;
+  readonly role: SessionRole;
+}
+
+export interface Page<Item> {
+  readonly sessions: readonly Item[];
+  /** Cursor of the next page; absent on the last one. */
+  readonly next?: string;
+}
+
+/**
+ * Tenant, user and name are any text that a client chose. What SQL would change or compare otherwise
+ * (lone surrogates, over 300 characters, empty) is `invalid_request` when written and not found when read.
+ */
+export interface SessionStore {
+  /** The session and its owner's name for it, both or none. */
+  create(row: SessionRow, name: string): Promise<"created" | "name_taken">;
+  byName(tenant: string, user: string, name: string): Promise<OwnedSession | undefined>;
+  /** Only a session that this user has a name for. */
+  byPublicId(publicId: string, tenant: string, user: string): Promise<OwnedSession | undefined>;
+  byId(id: string): Promise<SessionRow | undefined>;
+  /** A user's sessions without ephemeral ones, newest use first. A session that is used between two pages moves to the front. */
+  list(tenant: string, user: string, page: { cursor?: string; limit: number }): Promise<Page<OwnedSession>>;
+  /** Every session with its owner's name, newest first. */
+  listAll(page: { cursor?: string; limit: number; tenant?: string }): Promise<Page<OwnedSession>>;
+  counts(): Promise<
+    readonly { readonly tenant: string; readonly isolation: Isolation; readonly sessions: number }[]
+  >;
+  namesOf(id: string): Promise<readonly SessionName[]>;
+  /** Nothing happens when the session has been deleted meanwhile. */
+  update(id: string, patch: SessionPatch): Promise<void>;
+  rename(
+    tenant: string,
+    user: string,
+    from: string,
+    to: string,
+  ): Promise<"renamed" | "name_taken" | "not_found">;
+  addTokens(id: string, input: number, output: number): Promise<void>;
+  /** Removes all rows of the session; false if there was none. Users with a name for it are remembered for `wasDeleted`. */
+  delete(id: string): Promise<boolean>;
+  /** Had this user that session, and is it deleted? Known of the newest 100,000; never of ephemeral ones. */
+  wasDeleted(publicId: string, tenant: string, user: string): Promise<boolean>;
+  ephemerals(): Promise<readonly SessionRow[]>;
+  anyInUnit(unit: string): Promise<boolean>;
+}
+
+/** Ids of messages where a client knows another one than the runtime. */
+export interface MessageIdStore {
+  /** Nothing happens when the session has been deleted meanwhile. */
+  put(sessionId: string, runtimeId: string, clientId: string): Promise<void>;
+  /** Client's id by runtime's id. */
+  of(sessionId: string): Promise<ReadonlyMap<string, string>>;
+}
+
+export interface KeyRow {
+  readonly id: string;
+  /** SHA-256 of the key, hexadecimal; the key itself is nowhere. */
+  readonly hash: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly roles: readonly Role[];
+  readonly label: string;
+  readonly createdAt: number;
+  readonly lastUsedAt: number | null;
+  readonly revokedAt: number | null;
+}
+
+export interface KeyStore {
+  insert(row: KeyRow): Promise<void>;
+  /** Revoked ones too. */
+  byHash(hash: string): Promise<KeyRow | undefined>;
+  byId(id: string): Promise<KeyRow | undefined>;
+  /** Newest first, revoked ones too. */
+  list(options: { tenant?: string; limit: number }): Promise<readonly KeyRow[]>;
+  /** Is there a key that is not revoked? */
+  any(): Promise<boolean>;
+  used(id: string, at: number): Promise<void>;
+  /** False if there is no such key or it is revoked already. */
+  revoke(id: string): Promise<boolean>;
+}
+
+export interface AuditEntry {
+  /** Grows with time. */
+  readonly id: number;
+  readonly at: number;
+  readonly tenant: string;
+  readonly user: string;
+  readonly action: string;
+  readonly target: string;
+  readonly outcome: string;
+  readonly detail: string | null;
+}
+
+export interface AuditStore {
+  /** All in one transaction. The newest 100,000 entries are kept. */
+  append(...entries: readonly Omit<AuditEntry, "id">[]): Promise<void>;
+  /** Newest first; `before` is the id of the last entry of the page before. */
+  list(options: { tenant?: string; limit: number; before?: number }): Promise<readonly AuditEntry[]>;
+}
+
+/** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
+export interface Store {
+  readonly sessions: SessionStore;
+  readonly messageIds: MessageIdStore;
+  readonly keys: KeyStore;
+  readonly audit: AuditStore;
+  /** Resolves when the store can be written. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}

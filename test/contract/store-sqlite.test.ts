@@ -1,0 +1,81 @@
+import { mkdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import BetterSqlite from "better-sqlite3";
+import { describe, expect, it } from "vitest";
+import { openStore } from "../../src/store/open-store.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { tempDir } from "../support/temp.ts";
+import { storeContract } from "./store-contract.ts";
+
+storeContract("SQLite", async () => {
+  const dir = await tempDir("store");
+  const clock = new ManualClock();
+  return {
+    clock,
+    open: () => openStore(`sqlite:${join(dir.path, "data", "squadron.db")}`, { clock }),
+    remove: dir.remove,
+  };
+});
+
+describe("the SQLite file", () => {
+  it("is readable by its owner only, with its directory and journal", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "made", "squadron.db");
+    const store = await openStore(`sqlite:${path}`);
+    await store.ping();
+    const mode = async (of: string) => ((await stat(of)).mode & 0o777).toString(8);
+    expect(await mode(path)).toBe("600");
+    expect(await mode(`${path}-wal`)).toBe("600");
+    expect(await mode(join(dir.path, "made"))).toBe("700");
+    await store.close();
+  });
+
+  it("is migrated once, however many open it at the same time", async () => {
+    await using dir = await tempDir("store");
+    const url = `sqlite:${join(dir.path, "squadron.db")}`;
+    const stores = await Promise.all(Array.from({ length: 5 }, () => openStore(url)));
+    await Promise.all(stores.map((store) => store.close()));
+    await (await openStore(url)).close();
+    using file = closing(new BetterSqlite(join(dir.path, "squadron.db"), { readonly: true }));
+    const names = file.db.prepare("select name from kysely_migration order by name").pluck().all();
+    expect(names).toEqual(["0001-sessions", "0002-keys", "0003-audit"]);
+  });
+
+  it("has to be a database", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "squadron.db");
+    await writeFile(path, "this is no database, however long one reads in it".repeat(100));
+    await expect(openStore(`sqlite:${path}`)).rejects.toMatchObject({
+      code: "store_unavailable",
+      message: expect.stringContaining(path),
+      cause: expect.objectContaining({ code: "SQLITE_NOTADB" }),
+    });
+    await mkdir(join(dir.path, "directory"));
+    await expect(openStore(`sqlite:${join(dir.path, "directory")}`)).rejects.toMatchObject({
+      code: "store_unavailable",
+    });
+  });
+
+  it("is waited for while another process writes, without stopping the event loop", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "squadron.db");
+    const store = await openStore(`sqlite:${path}`);
+    using other = closing(new BetterSqlite(path));
+    other.db.exec("begin immediate");
+    let written = false;
+    const ping = store.ping().then(() => {
+      written = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(written).toBe(false);
+    other.db.exec("commit");
+    await ping;
+    await store.close();
+  });
+
+  it("is the only kind of store there is", async () => {
+    await expect(openStore("postgres://localhost/x")).rejects.toMatchObject({ code: "config_invalid" });
+  });
+});
+
+const closing = (db: BetterSqlite.Database) => ({ db, [Symbol.dispose]: () => db.close() });

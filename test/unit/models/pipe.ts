@@ -51,7 +51,7 @@ export const fakePipe = () => {
     /** Frames that were sent and not yet taken. */
     inFlight: 0,
     most: 0,
-    /** While set, frames are taken only when it resolves. */
+    /** While set, pieces of the body are taken only when it resolves. */
     hold: undefined as Promise<void> | undefined,
     known,
   };
@@ -68,7 +68,7 @@ export const fakePipe = () => {
       const got = known(frame.requestId);
       pipe.inFlight += 1;
       pipe.most = Math.max(pipe.most, pipe.inFlight);
-      await (pipe.hold ?? Promise.resolve());
+      if (method === "llmInference.httpResponseChunk") await pipe.hold;
       pipe.inFlight -= 1;
       if (method === "llmInference.httpResponseStart") {
         got.status = frame.status;

@@ -48,6 +48,17 @@ describe("the policy's provider", () => {
   });
 });
 
+test("a route covers its prefix at the border of a path segment only", () => {
+  const routes = [{ prefix: "http://h.example/v1", target: "https://real.example/a/b", headers: {} }];
+  const target = (url: string) => resolveRoute(routes, { url, headers: {} })?.target.href;
+  expect(target("http://h.example/v1/x?y=1")).toBe("https://real.example/a/b/x?y=1");
+  expect(target("ws://h.example/v1/x")).toBe("https://real.example/a/b/x");
+  expect(target("http://h.example/v1")).toBe("https://real.example/a/b");
+  for (const url of ["http://h.example/v10/x", "http://h.example/v1@x", "http://h.example/v1/%2e%2e/x"]) {
+    expect(target(url), url).toBeUndefined();
+  }
+});
+
 describe("a client's own providers", () => {
   test("keep their address and lose their secrets; two at one address are told apart", () => {
     const providers = [

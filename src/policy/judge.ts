@@ -59,7 +59,7 @@ const judgeParameter = (policy: Policy, entry: MethodEntry, parameter: string, v
       if (isHarmless(value)) return undefined;
       throw refused(place, verdict.reason);
     case undefined:
-      if (value === undefined || value === null) return undefined;
+      if (isHarmless(value)) return undefined;
       throw refused(place, "no such parameter is known.");
   }
 };

@@ -2,7 +2,7 @@ import type { Allow } from "../config/config.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject } from "../kernel/json.ts";
 import type { CheckName } from "../wire/method-table.ts";
-import { checkAttachments, checkMessages } from "./message-checks.ts";
+import { checkAttachments } from "./attachments.ts";
 import { liesWithin, staysBelow } from "./paths.ts";
 import { inside, malformed, type Place, refused } from "./refusal.ts";
 import { narrowTools } from "./tools.ts";
@@ -115,12 +115,16 @@ const permissionDecision: Check = (value, _allow, place) => {
 };
 
 /**
- * Built-in commands that neither leave the session nor start work on their own. What is not here (add-dir, cwd,
- * allow-all, mcp, plugin, share, every, ...) opens directories, stores settings or publishes.
+ * Built-in commands that neither leave the session nor start a turn. What is not here (add-dir, cwd, allow-all, mcp,
+ * plugin, share, every, fleet, ...) opens directories, stores settings, publishes, or runs past the node's queue.
  */
 const harmlessCommands: ReadonlySet<string> = new Set([
-  ...["autopilot", "goal", "compact", "context", "env", "init", "list-dirs", "plan", "rename", "review"],
-  ...["security-review", "usage"],
+  "compact",
+  "context",
+  "env",
+  "list-dirs",
+  "rename",
+  "usage",
 ]);
 
 const slashCommand: Check = (value, _allow, place) => {
@@ -150,7 +154,6 @@ const checks: Readonly<Record<CheckName, Check>> = {
   permissionDecision,
   slashCommand,
   attachments: checkAttachments,
-  messages: checkMessages,
   relativePath: (value, _allow, place) => {
     if (staysBelow(text(value, place))) return value;
     throw refused(place, "the path must be relative and stay inside the session's workspace.");

@@ -13,7 +13,6 @@ export type CheckName =
   | "mcpServer"
   | "mcpServers"
   | "mcpToolName"
-  | "messages"
   | "model"
   | "permissionDecision"
   | "provider"

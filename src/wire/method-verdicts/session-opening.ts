@@ -1,5 +1,4 @@
 import {
-  check,
   drop,
   gate,
   local,
@@ -169,13 +168,4 @@ export const optionParameters: ParamVerdicts = {
   enableHostGitOperations: serverDecides,
   enableSessionStore: serverDecides,
   enableSkills: serverDecides,
-};
-
-/** What a message carries beside its text, whichever method brings it. */
-export const messageParameters: ParamVerdicts = {
-  ...plain("mode", "traceparent", "tracestate", "responseFormat"),
-  agentMode: check("agentMode"),
-  prepend: no("Turns of a session run first in, first out."),
-  wait: no("The node answers when it has taken the message; wait for session.idle."),
-  requestHeaders: no("They would go to the model provider beside the operator's credential."),
 };

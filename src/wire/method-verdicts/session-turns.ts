@@ -1,36 +1,33 @@
-import { messageParameters } from "./session-opening.ts";
 import { allow, allowAll, check, deny, drop, gate, no, plain, type Verdicts, yes } from "./verdict.ts";
 
-const bill = drop("Whether a message is billed is not the client's choice.");
 const answer = "Answers a request that the session made to this client.";
 
 /** What makes, steers, answers and watches a turn. */
 export const sessionTurnVerdicts: Verdicts = {
   "session.send": allow("Queued by the node as a turn.", {
-    ...messageParameters,
-    ...plain("prompt", "displayPrompt", "requiredTool"),
+    ...plain(
+      "prompt",
+      "displayPrompt",
+      "requiredTool",
+      "mode",
+      "responseFormat",
+      "traceparent",
+      "tracestate",
+    ),
     attachments: gate("workingDirectories", "attachments"),
+    agentMode: check("agentMode"),
     source: check("source"),
-    billable: bill,
-  }),
-  "session.sendMessages": allow("Queued by the node as a turn.", {
-    ...messageParameters,
-    messages: gate("workingDirectories", "messages"),
-  }),
-  "session.fleet.start": allow("A turn like any other; its agents have the session's tools.", {
-    prompt: yes,
-    attachments: gate("workingDirectories", "attachments"),
-    billable: bill,
+    billable: drop("Whether a message is billed is not the client's choice."),
+    prepend: no("Turns of a session run first in, first out."),
     wait: no("The node answers when it has taken the message; wait for session.idle."),
+    requestHeaders: no("They would go to the model provider beside the operator's credential."),
   }),
   "session.abort": allow("Ends one's own turn.", plain("reason")),
-  "session.interruptMainTurn": allow("Ends one's own turn.", plain("flushQueued")),
   "session.cancelAllBackgroundAgents": allow("Ends work of this session only."),
   "session.suspend": allow("Flushes the session and cancels what waits; it stays usable."),
-  "session.getMessages": allow("The session's own history.", plain("sessionId")),
+  "session.getMessages": allow("The session's own history."),
 
   "session.tools.handlePendingToolCall": allow(answer, plain("requestId", "result", "error")),
-  "session.tools.set": allow("Replaces the tools that this client itself implements.", plain("tools")),
   "session.tools.execute": allow(
     "Runs a tool that the policy already offers to the model.",
     plain("name", "arguments", "toolCallId"),
@@ -163,6 +160,14 @@ export const sessionTurnVerdicts: Verdicts = {
     "session.permissions.locations.addToolApproval",
     "session.permissions.folderTrust.isTrusted",
     "session.permissions.folderTrust.addTrusted",
+  ]),
+  ...deny("It would start a turn past the node's queue; use session.send.", [
+    "session.sendMessages",
+    "session.fleet.start",
+  ]),
+  ...deny("It ends whoever's turn runs; session.abort ends one's own.", ["session.interruptMainTurn"]),
+  ...deny("The node unites the tools of all attachments; session.resume replaces one's own.", [
+    "session.tools.set",
   ]),
   ...deny("Turns wait in the node's queue; nothing is put into the runtime's or moved there.", [
     "session.queue.snapshot",

@@ -64,25 +64,3 @@ export const checkAttachments = (value: unknown, allow: Allow, place: Place): un
   });
   return value;
 };
-
-const messageFields: ReadonlySet<string> = new Set(["prompt", "displayPrompt", "requiredTool"]);
-
-/** The messages of `session.sendMessages`, each judged as one of `session.send`. */
-export const checkMessages = (value: unknown, allow: Allow, place: Place): unknown => {
-  if (!Array.isArray(value)) throw malformed(place, "a list");
-  return value.map((item: unknown, index) => {
-    const at = inside(place, index);
-    if (!isObject(item)) throw malformed(at, "an object");
-    const { billable: _decidedByTheNode, ...message } = item;
-    for (const [name, field] of Object.entries(message)) {
-      if (messageFields.has(name) || field === undefined || field === null) continue;
-      const there = inside(at, name);
-      if (name === "attachments") checkAttachments(field, allow, there);
-      else if (name !== "source")
-        throw refused({ ...there, opens: null }, "no such part of a message is known.");
-      else if (field !== "user")
-        throw refused({ ...there, opens: null }, "a client speaks as its user only.");
-    }
-    return message;
-  });
-};

@@ -31,8 +31,9 @@ const sdkRuntime = (): string => {
   const platform = runtimePlatform();
   const packageName = `@github/copilot-sdk-${platform}`;
   const executable = `copilot-runtime${process.platform === "win32" ? ".exe" : ""}`;
-  // The SDK looks in the folders that it would import from, and so do we, beginning at the SDK itself.
-  const folders = createRequire(sdkEntry()).resolve.paths(packageName) ?? [];
+  // From where the SDK itself is, as it does: package managers may put its parts where only it finds them.
+  const sdk = createRequire(import.meta.url).resolve("@github/copilot-sdk");
+  const folders = createRequire(sdk).resolve.paths(packageName) ?? [];
   const path = folders
     .map((folder) => join(folder, packageName, "prebuilds", platform, executable))
     .find((candidate) => existsSync(candidate));
@@ -43,14 +44,6 @@ const sdkRuntime = (): string => {
     );
   }
   return path;
-};
-
-const sdkEntry = (): string => {
-  const require = createRequire(import.meta.url);
-  const folder = (require.resolve.paths("@github/copilot-sdk") ?? []).find((candidate) =>
-    existsSync(join(candidate, "@github/copilot-sdk/package.json")),
-  );
-  return folder === undefined ? import.meta.filename : join(folder, "@github/copilot-sdk/package.json");
 };
 
 /** The SDK's name of this platform, such as `linux-x64` or `linuxmusl-arm64`. */

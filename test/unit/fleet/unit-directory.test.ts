@@ -1,4 +1,4 @@
-import { readdir, stat, writeFile } from "node:fs/promises";
+import { chmod, readdir, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { expect, test } from "vitest";
 import { prepareUnitDirectory, unitRoot } from "../../../src/fleet/unit-directory.ts";
@@ -19,7 +19,9 @@ test("only we can enter what is made, and it is the same at the next start but f
   }
   await writeFile(join(first.copilotHome, "kept"), "");
   await writeFile(join(first.temporary, "left"), "");
+  await chmod(first.root, 0o755);
   const second = await prepareUnitDirectory(join(dir.path, "state"), "k");
+  expect((await stat(first.root)).mode & 0o777).toBe(0o700);
   expect({ ...second, temporary: "" }).toEqual({ ...first, temporary: "" });
   expect(second.temporary).not.toBe(first.temporary);
   expect(await readdir(second.copilotHome)).toEqual(["kept"]);

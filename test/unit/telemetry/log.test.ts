@@ -36,12 +36,13 @@ test("children carry their bindings and those of their parents", () => {
 });
 
 test("no secret is ever printed, however it gets into a line", () => {
-  const { log, lines } = capture();
+  const { log, lines, last } = capture();
   const secret = new Secret("hunter2hunter2");
   const error = new SquadronError("internal", "The header was Bearer hunter2hunter2.", {
     cause: Object.assign(new Error("inner"), { config: { apiKey: "hunter2hunter2" } }),
   });
   log.error({ secret, error }, "Authorization: Bearer hunter2hunter2");
+  expect(last()).toMatchObject({ secret: "[secret]", msg: "Authorization: Bearer [secret]" });
   log.info({ deep: { list: [{ Authorization: "hunter2hunter2" }, { gitHubToken: "hunter2hunter2" }] } }, "x");
   log.info({ connectionToken: { value: "hunter2hunter2" }, map: new Map([["k", secret]]) }, "x");
   log

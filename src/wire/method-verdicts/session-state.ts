@@ -114,17 +114,13 @@ export const sessionStateVerdicts: Verdicts = {
   "session.agent.select": allow("Agents of this session.", plain("name")),
   "session.agent.deselect": allow("Agents of this session."),
   "session.agent.setPrompt": allow("Agents of this session.", plain("id", "prompt")),
-  ...deny("Reads agents, skills and instructions from directories of the host again.", [
-    "session.agent.reload",
-    "session.skills.reload",
-    "session.skills.ensureLoaded",
-  ]),
+  "session.agent.reload": allow("Finds only what the session was given: discovery is off."),
   "session.skills.list": allow("Skills of this session."),
   "session.skills.getInvoked": allow("Skills of this session."),
-  ...deny("Skills are switched off; the switch is stored in the settings of the runtime.", [
-    "session.skills.enable",
-    "session.skills.disable",
-  ]),
+  "session.skills.ensureLoaded": allow("Finds none: skills are off."),
+  "session.skills.reload": allow("Finds none: skills are off."),
+  "session.skills.enable": allow("Changes this session only; stores no setting.", plain("name")),
+  "session.skills.disable": allow("Changes this session only; stores no setting.", plain("name")),
   "session.instructions.getSources": allow("The instructions that this session has."),
 
   "session.metadata.snapshot": allow("Facts about the session."),

@@ -43,12 +43,11 @@ export const sessionTurnVerdicts: Verdicts = {
     ...plain("requestId", "decisionContext"),
     result: check("permissionDecision"),
   }),
-  ...allowAll("Reads or narrows what this session's client is asked.", [
+  ...allowAll("Reads what this session's client is asked.", [
     "session.permissions.pendingRequests",
     "session.permissions.getMode",
     "session.permissions.paths.list",
   ]),
-  "session.permissions.setRequired": allow("Whether this session asks its client.", plain("required")),
   "session.permissions.resetSessionApprovals": allow("Takes approvals of this session back.", {
     includeLocation: no("Approvals of a location are shared by the sessions of a runtime."),
   }),
@@ -153,6 +152,9 @@ export const sessionTurnVerdicts: Verdicts = {
     "session.permissions.setMode",
     "session.permissions.modifyRules",
     "session.permissions.urls.setUnrestrictedMode",
+  ]),
+  ...deny("Whether a session asks follows from requestPermission of its attachments.", [
+    "session.permissions.setRequired",
   ]),
   ...deny("Trust and approvals of a location are shared by the sessions of a runtime.", [
     "session.permissions.locations.resolve",

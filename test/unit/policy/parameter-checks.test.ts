@@ -146,6 +146,10 @@ test("directories of the host are opened by the policy", () => {
     "parameter_denied largeOutput.outputDir",
   );
   expect(create(closed, { largeOutput: { enabled: true } })).toBe("ok");
+  // A relative path would mean another directory in the runtime than here.
+  expect(create(policyWith({ workingDirectories: [process.cwd()] }), { workingDirectory: "a" })).toBe(
+    "parameter_denied workingDirectory",
+  );
   expect(outcome(closed, "session.permissions.paths.add", { path: "/" })).toBe("parameter_denied path");
   expect(outcome(closed, "session.metadata.setWorkingDirectory", { workingDirectory: "/" })).toBe(
     "parameter_denied workingDirectory",

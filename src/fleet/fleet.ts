@@ -13,7 +13,7 @@ import { runtimeExecutable } from "./executable.ts";
 import { killOrphans } from "./leftovers.ts";
 import { cpuSecondsOf, memoryOf } from "./process-table.ts";
 import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime, type Unit } from "./runtime.ts";
-import { removeDirectory, unitRoot, unitsPath } from "./unit-directory.ts";
+import { removeDirectory, sessionDirectory, unitRoot, unitsPath } from "./unit-directory.ts";
 
 export type { Runtime, Unit } from "./runtime.ts";
 
@@ -44,6 +44,8 @@ export interface Fleet {
   list(): RuntimeStatus[];
   /** Kills the unit's runtime, if there is one. */
   release(unitKey: string): Promise<void>;
+  /** Where the unit's runtime keeps this session's files, running or not. */
+  sessionDirectory(unitKey: string, sessionId: string): string;
   /** Kills the unit's runtime and removes everything that it has on disk. */
   removeState(unitKey: string): Promise<void>;
   /** Kills all and waits until they are gone; nothing is started any more. */
@@ -190,6 +192,7 @@ export const createFleet = (options: FleetOptions): Fleet => {
     find: (unitKey) => lives.get(unitKey)?.runtime,
     list: () => [...lives.values()].flatMap(statusOf),
     release,
+    sessionDirectory: (unitKey, sessionId) => sessionDirectory(statePath, unitKey, sessionId),
     removeState,
     close: async () => {
       closing = true;

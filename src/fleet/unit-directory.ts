@@ -19,11 +19,17 @@ export const unitsPath = (statePath: string): string => join(resolve(statePath),
 export const unitRoot = (statePath: string, unitKey: string): string =>
   join(unitsPath(statePath), createHash("sha256").update(unitKey).digest("hex").slice(0, 32));
 
+const copilotHomeIn = (root: string): string => join(root, "home", ".copilot");
+
+/** Where a unit's runtime keeps the files of one session. */
+export const sessionDirectory = (statePath: string, unitKey: string, sessionId: string): string =>
+  join(copilotHomeIn(unitRoot(statePath, unitKey)), "session-state", sessionId);
+
 /** Makes what is missing, with an own temporary directory for a process that is about to start. */
 export const prepareUnitDirectory = async (statePath: string, unitKey: string): Promise<UnitDirectory> => {
   const root = unitRoot(statePath, unitKey);
   const home = join(root, "home");
-  const copilotHome = join(home, ".copilot");
+  const copilotHome = copilotHomeIn(root);
   const work = join(root, "work");
   const temporaries = join(root, "tmp");
   const temporary = join(temporaries, `${ownerTag()}-${randomBytes(4).toString("hex")}`);

@@ -27,7 +27,7 @@ export const createAuditTrail = (options: { store: Store; clock: Clock; log: Log
       log.warn({ dropped }, "audit entries were dropped: more than could be written came in one second");
       dropped = 0;
     }
-    for (const entry of batch) await store.audit.append(entry);
+    if (batch.length > 0) await store.audit.append(...batch);
   };
 
   const flushLater = (): void => {

@@ -6,8 +6,6 @@ import type { Flag } from "./declarations.ts";
 export interface CallbackKind {
   /** Who can be asked: whoever declared the flag, or whoever wrote the session's record last. */
   readonly askedOf: { readonly flag: Flag } | { readonly recordWriter: true } | { readonly list: "canvases" };
-  /** Where session ids stand in the parameters, beside `sessionId`. */
-  readonly idPaths: readonly (readonly string[])[];
   /** What the runtime is told when nobody can be asked, or nobody answers in time; `undefined` is an error. */
   defaultAnswer(params: unknown): Json | undefined;
 }
@@ -18,34 +16,29 @@ const unanswered = (): undefined => undefined;
 export const callbackKinds: Readonly<Record<string, CallbackKind>> = {
   "hooks.invoke": {
     askedOf: { flag: "hooks" },
-    idPaths: [["input", "sessionId"]],
     defaultAnswer: () => ({}),
   },
   "userInput.request": {
     askedOf: { flag: "requestUserInput" },
-    idPaths: [],
     defaultAnswer: () => ({ answer: "The user is not available to answer.", wasFreeform: true }),
   },
   "exitPlanMode.request": {
     askedOf: { flag: "requestExitPlanMode" },
-    idPaths: [],
     defaultAnswer: () => ({ approved: false, feedback: "The user is not available to decide." }),
   },
   "autoModeSwitch.request": {
     askedOf: { flag: "requestAutoModeSwitch" },
-    idPaths: [],
     defaultAnswer: () => ({ response: "no" }),
   },
   "systemMessage.transform": {
     askedOf: { recordWriter: true },
-    idPaths: [],
     defaultAnswer: (params) =>
       isObject(params) && isObject(params["sections"]) ? { sections: params["sections"] as Json } : undefined,
   },
-  "providerToken.getToken": { askedOf: { recordWriter: true }, idPaths: [], defaultAnswer: unanswered },
-  "canvas.open": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
-  "canvas.close": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
-  "canvas.action.invoke": { askedOf: { list: "canvases" }, idPaths: [], defaultAnswer: unanswered },
+  "providerToken.getToken": { askedOf: { recordWriter: true }, defaultAnswer: unanswered },
+  "canvas.open": { askedOf: { list: "canvases" }, defaultAnswer: unanswered },
+  "canvas.close": { askedOf: { list: "canvases" }, defaultAnswer: unanswered },
+  "canvas.action.invoke": { askedOf: { list: "canvases" }, defaultAnswer: unanswered },
 };
 
 /** Can this attachment be asked? */

@@ -6,8 +6,8 @@ import { newId } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { ModelGateway } from "../models/model-gateway.ts";
 import type { ModelGrant, ModelRoute } from "../models/grant.ts";
+import type { ModelGateway } from "../models/model-gateway.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -32,6 +32,8 @@ export interface Gateway {
   readonly hosts: readonly SessionHost[];
   readonly connections: number;
   readonly services: GatewayServices;
+  /** Deletes what an earlier run of this node left of one-shot sessions. */
+  removeLeftovers(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -156,6 +158,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     runtimeClosed(runtime) {
       models.runtimeClosed(runtime.id);
       hosts.runtimeClosed(runtime);
+    },
+    async removeLeftovers() {
+      for (const row of await store.sessions.ephemerals()) await hosts.delete(row);
     },
     async close() {
       await Promise.allSettled([...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())));

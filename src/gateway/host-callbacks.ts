@@ -2,12 +2,13 @@ import type { Policy } from "../config/config.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { methodEntry } from "../wire/method-table.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { Attachment } from "./vocabulary.ts";
 import { callbackKinds, canAnswer } from "./callbacks.ts";
 import type { Connection } from "./vocabulary.ts";
 import { chooseFor } from "./delivery.ts";
-import { withId } from "./event-ids.ts";
+import { withIds } from "./ids.ts";
 
 /**
  * Passes a question of the runtime to the one client that answers it, with a deadline. When nobody can be
@@ -31,8 +32,10 @@ export const askAttachment = async (question: {
   const asked = chooseFor(audience, (attachment) => canAnswer(kind, attachment, question.recordWriter));
   if (asked !== undefined) {
     const session = params["sessionId"];
-    let shown: unknown = { ...params, sessionId: asked.name };
-    for (const path of kind.idPaths) shown = withId(shown, path, (id) => (id === session ? asked.name : undefined));
+    let shown: unknown = params;
+    for (const path of methodEntry(method)?.ids.params ?? []) {
+      shown = withIds(shown, path, (id) => (id === session ? asked.name : undefined));
+    }
     try {
       const answer = await asked.connection.link.request(method, shown, {
         timeoutMs: question.policy.limits.callbackTimeoutMs,

@@ -1,5 +1,4 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import type { SessionRow } from "../store/store.ts";
@@ -71,7 +70,7 @@ export const createHosts = (options: {
       await host.bury(async () => {
         const runtime = fleet.find(host.unit.key);
         if (runtime !== undefined) await runtime.peer.request("session.delete", { sessionId: row.id });
-        else await rm(join(fleet.homeOf(host.unit), "session-state", row.id), { recursive: true, force: true });
+        else await rm(fleet.sessionDirectory(host.unit.key, row.id), { recursive: true, force: true });
         await store.sessions.delete(row.id);
       });
       for (const { connection, name } of host.attachments) connection.attachments.delete(name);

@@ -2,7 +2,8 @@ import { SquadronError } from "../kernel/errors.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Judgement } from "../policy/judge.ts";
 import { RawJson } from "../wire/peer.ts";
-import { rewriteHistory, withId } from "./event-ids.ts";
+import { rewriteEvent } from "./event-ids.ts";
+import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
@@ -45,23 +46,14 @@ export const heldSession = async (
 
 type Answer = (held: Held, params: Record<string, unknown>, connection: Connection) => Promise<unknown>;
 
-const history =
-  (method: string): Answer =>
-  async ({ host, name }, params) =>
-    rewriteHistory(
-      (await host.call(method, params)).result(),
-      (id) => (id === host.row.id ? name : undefined),
-      (id) => host.clientMessageId(id),
-    );
-
 /** Calls that are more to us than bytes to pass on. */
 const special: Readonly<Record<string, Answer>> = {
   "session.send": async ({ host }, params, connection) => ({ messageId: (await host.send(connection, params)).messageId }),
   "session.abort": async ({ host }, _params, connection) => new RawJson((await host.abort(connection)).resultBytes()),
-  "session.getMessages": history("session.getMessages"),
-  "session.eventLog.read": history("session.eventLog.read"),
   "session.options.update": async ({ host }, params) =>
     new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
+  "session.provider.add": async ({ host }, params) => new RawJson((await host.addProviders(params as JsonObject)).resultBytes()),
+  "sessions.fork": (held, params, connection) => fork(held, params, connection),
   "session.eventLog.registerInterest": async ({ host, attachment }, params) => {
     const frame =
       attachment === undefined
@@ -78,6 +70,16 @@ const special: Readonly<Record<string, Answer>> = {
   },
 };
 
+/** A fork is a session of its own: it is the caller's, under a new name, before its id is told. */
+const fork: Answer = async ({ host }, params, connection) => {
+  const result = (await host.call("sessions.fork", params)).result();
+  if (!isObject(result) || typeof result["sessionId"] !== "string") {
+    throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
+  }
+  const name = await host.adoptFork(connection, result["sessionId"], typeof result["name"] === "string" ? result["name"] : null);
+  return { ...result, sessionId: name };
+};
+
 /** Forwards a judged call to the runtime of the session that it names, ids rewritten in both directions. */
 export const callSession = async (
   services: GatewayServices,
@@ -91,33 +93,39 @@ export const callSession = async (
   if (answer !== undefined) return answer(held, rest, connection);
 
   let upstream: unknown = rest;
-  for (const path of entry.sessionIdsInParams) {
-    if (path.length === 1 && path[0] === "sessionId") continue;
-    upstream = await withForeignId(services, connection, upstream, path);
+  for (const path of entry.ids.params) {
+    if (path !== "sessionId") upstream = await withForeignIds(services, connection, upstream, path);
   }
   const frame = await held.host.call(entry.method, isObject(upstream) ? upstream : {});
-  if (entry.sessionIdsInResult.length === 0) return new RawJson(frame.resultBytes());
+  if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());
+  const sessions = (id: string) => (id === held.host.row.id ? held.name : undefined);
   let result = frame.result();
-  for (const path of entry.sessionIdsInResult) {
-    result = withId(result, path, (id) => (id === held.host.row.id ? held.name : undefined));
+  for (const path of entry.ids.result) result = withIds(result, path, sessions);
+  for (const path of entry.ids.events) {
+    result = withValues(result, path, (events) =>
+      Array.isArray(events) ? events.map((event) => rewriteEvent(event, sessions, held.host.clientMessageId)) : events,
+    );
   }
   return result;
 };
 
-/** Another session that a parameter names must be the caller's own as well. */
-const withForeignId = async (
+/** Other sessions that a parameter names must be the caller's own as well. */
+const withForeignIds = async (
   services: GatewayServices,
   { principal }: Connection,
   params: unknown,
-  path: readonly string[],
+  path: string,
 ): Promise<unknown> => {
-  let named: string | undefined;
-  withId(params, path, (id) => {
-    named = id;
+  const ids = new Map<string, string>();
+  const names: string[] = [];
+  withIds(params, path, (name) => {
+    names.push(name);
     return undefined;
   });
-  if (named === undefined) return params;
-  const row = await services.store.sessions.byName(principal.tenant, principal.user, named);
-  if (row === undefined) throw notFound(named);
-  return withId(params, path, () => row.id);
+  for (const name of names) {
+    const row = await services.store.sessions.byName(principal.tenant, principal.user, name);
+    if (row === undefined) throw notFound(name);
+    ids.set(name, row.id);
+  }
+  return withIds(params, path, (name) => ids.get(name));
 };

@@ -1,6 +1,7 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
+import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Unit } from "../sessions/unit.ts";
 import type { SessionRow } from "../store/store.ts";
@@ -89,7 +90,7 @@ export const createSessionHost = (options: {
     inOrder(async () => {
       cancelIdleTimer();
       if (upstream.life.kind !== "live" || turns.current !== undefined || attachments.length > 0) return;
-      await upstream.leave();
+      await upstream.leave("detach");
       openRequests.clear();
       options.onUnused();
     }).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
@@ -156,14 +157,14 @@ export const createSessionHost = (options: {
     return upstream.resume({ ...trace, ...pick(opening.parameters, ["disableResume", "continuePendingWork"]) });
   };
 
-  const detach: SessionHost["detach"] = (attachment) =>
+  const detach: SessionHost["detach"] = (attachment, how = "detach") =>
     inOrder(async () => {
       if (!attachments.includes(attachment)) return;
       const last = attachments.length === 1;
       if (last) {
         leaveWhenIdle = attachment.connection.link.kind === "sdk";
         if (leaveWhenIdle && turns.current === undefined) {
-          await upstream.leave().catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
+          await upstream.leave(how).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
           openRequests.clear();
         }
       }
@@ -203,9 +204,30 @@ export const createSessionHost = (options: {
     send: turns.send,
     abort: turns.abort,
     async updateOptions(changed) {
-      const frame = await call("session.options.update", changed);
-      await upstream.foldOptions(changed);
+      const shown = upstream.shield(changed);
+      const frame = await call("session.options.update", shown);
+      await upstream.foldOptions(shown);
       return frame;
+    },
+    addProviders: (params) => call("session.provider.add", upstream.shield(params)),
+    async adoptFork({ principal }, id, title) {
+      const name = newUuid();
+      const now = clock.now();
+      const fork: SessionRow = {
+        ...row,
+        id,
+        publicId: newId("ses"),
+        createdAt: now,
+        updatedAt: now,
+        lastUsedAt: now,
+        title,
+        record: JSON.stringify(upstream.record),
+        createdUpstream: true,
+        inputTokens: 0,
+        outputTokens: 0,
+      };
+      await store.sessions.create({ ...fork, tenant: principal.tenant, owner: principal.user }, name);
+      return name;
     },
     async registerInterest(attachment, eventType) {
       const frame = await call("session.eventLog.registerInterest", { eventType });

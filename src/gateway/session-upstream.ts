@@ -18,7 +18,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import type { HostServices } from "./host-services.ts";
 import { type Life, nextLife } from "./life.ts";
 import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
-import type { Attachment } from "./vocabulary.ts";
+import type { Attachment, Leaving } from "./vocabulary.ts";
 
 /** What must be put back when opening a session fails. */
 export interface UpstreamMemory {
@@ -48,12 +48,14 @@ export interface SessionUpstream {
   wake(): Promise<Runtime>;
   /** Resumes once more if what is declared has changed since the last time; the history does not show it. */
   refresh(): Promise<void>;
-  /** Lets the session go from the runtime's memory. */
-  leave(): Promise<void>;
+  /** Lets the session go from the runtime's memory: `detach` in silence, `destroy` with an entry in its history. */
+  leave(how: Leaving): Promise<void>;
   lost(): void;
   /** Deletes the session by `remove`; nothing can wake it any more. */
   bury(remove: () => Promise<void>): Promise<void>;
   call(runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  /** Takes the keys out of further providers and keeps them; returns what the runtime may see. */
+  shield(params: JsonObject): JsonObject;
   foldOptions(options: JsonObject): Promise<void>;
   foldEvent(type: string, data: unknown): void;
   save(): Promise<void>;
@@ -172,12 +174,12 @@ export const createSessionUpstream = (options: {
         await openIn(life.runtime, "session.resume", { disableResume: true });
       }
     },
-    async leave() {
+    async leave(how) {
       if (life.kind !== "live") return;
       const { runtime } = life;
       life = nextLife(life, { kind: "leave" });
       try {
-        await call(runtime, "session.destroy", {});
+        await call(runtime, `session.${how}`, {});
       } finally {
         life = nextLife(life, { kind: "sleep" });
       }
@@ -192,6 +194,11 @@ export const createSessionUpstream = (options: {
       life = nextLife(life, { kind: "delete" });
     },
     call,
+    shield(params) {
+      const taken = takeCredentials(params);
+      credentials = { ...credentials, routes: [...taken.routes, ...credentials.routes] };
+      return taken.parameters;
+    },
     async foldOptions(changed) {
       record = recordAfterOptions(record, changed);
       await save();

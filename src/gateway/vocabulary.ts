@@ -71,6 +71,9 @@ export interface SentMessage {
   readonly turn: Turn<Connection>;
 }
 
+/** The two ways in which the protocol lets a client leave a session. */
+export type Leaving = "detach" | "destroy";
+
 /** How a client opens a session. */
 export interface Opening {
   readonly kind: "create" | "resume";
@@ -97,12 +100,17 @@ export interface SessionHost {
   /** Attaches the owner's client; the first one creates the session in a runtime. */
   open(connection: Connection, name: string, opening: Opening): Promise<{ attachment: Attachment; result: JsonObject }>;
   watch(connection: Connection, name: string): Attachment;
-  detach(attachment: Attachment): Promise<void>;
+  /** The others notice nothing. After the last SDK client the session leaves the runtime's memory when it is idle. */
+  detach(attachment: Attachment, how?: Leaving): Promise<void>;
   /** Calls the session's runtime, waking the session if it sleeps. `params` without the session id. */
   call(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
   send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   abort(connection: Connection): Promise<Envelope>;
   updateOptions(options: JsonObject): Promise<Envelope>;
+  /** `session.provider.add`, its keys kept here. */
+  addProviders(params: JsonObject): Promise<Envelope>;
+  /** Makes a session that the runtime forked off this one the caller's own; returns its new name. */
+  adoptFork(connection: Connection, id: string, title: string | null): Promise<string>;
   registerInterest(attachment: Attachment, eventType: string): Promise<Envelope>;
   /** May this connection answer that open request of the runtime? */
   mayAnswer(requestId: unknown, connection: Connection): boolean;

@@ -1,0 +1,144 @@
+import { isObject, type Json, type JsonObject } from "../kernel/json.ts";
+import { parseRecord } from "../sessions/record.ts";
+import type { OwnedSession } from "../store/store.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import { heldSession, sessionName } from "./session-calls.ts";
+import type { Connection, Leaving } from "./vocabulary.ts";
+
+/** How many sessions one `session.list` shows; beyond it the HTTP API pages. */
+const listLimit = 10_000;
+
+/** An answer of the node itself to a call of one connection. */
+export type LocalAnswer = (
+  services: GatewayServices,
+  connection: Connection,
+  params: Record<string, unknown>,
+) => Promise<unknown>;
+
+const time = (ms: number): string => new Date(ms).toISOString();
+
+const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession): JsonObject => {
+  const { facts } = parseRecord(record);
+  return {
+    sessionId: name,
+    startTime: time(createdAt),
+    modifiedTime: time(lastUsedAt),
+    isRemote: false,
+    isDetached: false,
+    ...(title === null ? {} : { summary: title, name: title }),
+    ...(facts.clientName === undefined ? {} : { clientName: facts.clientName }),
+    ...(facts.cwd === undefined ? {} : { context: { cwd: facts.cwd } }),
+  };
+};
+
+const mine = async ({ store }: GatewayServices, { principal }: Connection): Promise<readonly OwnedSession[]> => {
+  const { sessions } = await store.sessions.list(principal.tenant, principal.user, { limit: listLimit });
+  return sessions;
+};
+
+const named = ({ store }: GatewayServices, { principal }: Connection, value: unknown): Promise<OwnedSession | undefined> =>
+  store.sessions.byName(principal.tenant, principal.user, sessionName(value));
+
+/** Does the session match every field that the client's filter names? */
+const matches = (session: JsonObject, filter: unknown): boolean => {
+  if (!isObject(filter)) return true;
+  const context: Json | undefined = session["context"];
+  return Object.entries(filter).every(([key, wanted]) => isObject(context) && context[key] === wanted);
+};
+
+const leave =
+  (how: Leaving): LocalAnswer =>
+  async (services, connection, params) => {
+    const { host, name, attachment } = await heldSession(services, connection, params["sessionId"]);
+    if (attachment !== undefined) await host.detach(attachment, how);
+    connection.attachments.delete(name);
+    return { success: true };
+  };
+
+/** Deletes one's own session of this name; false when there is none. */
+const remove = async (services: GatewayServices, connection: Connection, name: string): Promise<boolean> => {
+  const row = await named(services, connection, name);
+  if (row === undefined) return false;
+  await services.hosts.delete(row);
+  services.audit.record(connection.principal, { action: "session.delete", target: row.publicId, outcome: "ok" });
+  for (const other of services.connectionsOf(connection.principal)) {
+    other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
+  }
+  return true;
+};
+
+const namesIn = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(sessionName) : []);
+
+/** What clients ask of the directory of sessions: answered from what this user owns, never by a runtime. */
+export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
+  "session.detach": leave("detach"),
+  "session.destroy": leave("destroy"),
+  "sessions.close": async (_services, connection, params) => {
+    const attachment = connection.attachments.get(sessionName(params["sessionId"]));
+    if (attachment !== undefined) {
+      await attachment.host.detach(attachment, "destroy");
+      connection.attachments.delete(attachment.name);
+    }
+    return {};
+  },
+  "sessions.save": async (services, connection, params) => {
+    await heldSession(services, connection, params["sessionId"]);
+    return {};
+  },
+
+  "session.delete": async (services, connection, params) => {
+    const name = sessionName(params["sessionId"]);
+    return (await remove(services, connection, name))
+      ? { success: true }
+      : { success: false, error: `Session file not found for ${name}` };
+  },
+  "sessions.delete": async (services, connection, params) => {
+    await remove(services, connection, sessionName(params["sessionId"]));
+    return null;
+  },
+  "sessions.bulkDelete": async (services, connection, params) => {
+    const freedBytes: Record<string, number> = {};
+    for (const name of namesIn(params["sessionIds"])) {
+      if (await remove(services, connection, name)) freedBytes[name] = 0;
+    }
+    return { freedBytes };
+  },
+
+  "session.list": async (services, connection, { filter }) => ({
+    sessions: (await mine(services, connection)).map(describe).filter((session) => matches(session, filter)),
+  }),
+  "sessions.list": async (services, connection) => ({ sessions: (await mine(services, connection)).map(describe) }),
+  "sessions.listNonEmptySessionIds": async (services, connection, { limit }) => {
+    const names = (await mine(services, connection)).filter(({ title }) => title !== null).map(({ name }) => name);
+    return { sessionIds: typeof limit === "number" ? names.slice(0, Math.max(0, limit)) : names };
+  },
+  "sessions.findByPrefix": async (services, connection, { prefix }) => {
+    const found = (await mine(services, connection)).filter(({ name }) => name.startsWith(String(prefix)));
+    return found.length === 1 && found[0] !== undefined ? { sessionId: found[0].name } : {};
+  },
+  "sessions.checkInUse": async (services, connection, { sessionIds }) => {
+    const inUse: string[] = [];
+    for (const name of namesIn(sessionIds)) {
+      const row = await named(services, connection, name);
+      if (row !== undefined && (services.hosts.find(row.id)?.attachments.length ?? 0) > 0) inUse.push(name);
+    }
+    return { inUse };
+  },
+  "session.getMetadata": async (services, connection, params) => {
+    const row = await named(services, connection, params["sessionId"]);
+    return row === undefined ? {} : { session: describe(row) };
+  },
+  "sessions.getMetadata": async (services, connection, params) => {
+    const row = await named(services, connection, params["sessionId"]);
+    return row === undefined ? {} : { session: describe(row) };
+  },
+  "session.getLastId": async (services, connection) => {
+    const [last] = await mine(services, connection);
+    return last === undefined ? {} : { sessionId: last.name };
+  },
+  "session.getForeground": async () => ({}),
+  "session.setForeground": async () => ({
+    success: false,
+    error: "Squadron has no terminal: there is no foreground session to set.",
+  }),
+};

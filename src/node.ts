@@ -1,0 +1,117 @@
+import type { Config } from "./config/config.ts";
+import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
+import { createFleet, type Fleet } from "./fleet/fleet.ts";
+import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { type HttpServer, openHttp } from "./http/http.ts";
+import { createIdentity, ensureFirstAdminKey, type Identity } from "./identity/identity.ts";
+import { type Clock, systemClock } from "./kernel/clock.ts";
+import type { Secret } from "./kernel/secret.ts";
+import { createModelCatalog } from "./models/catalog.ts";
+import { githubRoute } from "./models/grant.ts";
+import { createModelGateway } from "./models/model-gateway.ts";
+import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
+import { openStore } from "./store/open-store.ts";
+import type { Store } from "./store/store.ts";
+import { createLog, type Log } from "./telemetry/log.ts";
+import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+
+/** GitHub's model service, where the runtimes of sessions with a GitHub token send their model calls. */
+const githubModels = ["https://api.githubcopilot.com", "https://api.individual.githubcopilot.com", "https://api.business.githubcopilot.com", "https://api.enterprise.githubcopilot.com"];
+
+/** A running node: its doors, and what the command line and the embedding API need of its inside. */
+export interface SquadronNode {
+  readonly config: Config;
+  readonly sdk: Pick<SdkPort, "host" | "port">;
+  readonly http: Pick<HttpServer, "host" | "port">;
+  readonly gateway: Gateway;
+  readonly identity: Identity;
+  readonly store: Store;
+  readonly fleet: Fleet;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Present when the node had no key at all and made its first admin key; it is told this once. */
+  readonly firstAdminKey: Secret | undefined;
+  /** Closes the doors, ends every runtime, closes the store. */
+  close(): Promise<void>;
+}
+
+/** Builds a node from its configuration, from the ground up, and starts it. What was started is closed again if a later part fails. */
+export const startNode = async (
+  config: Config,
+  given: { readonly clock?: Clock; readonly log?: Log; readonly environment?: NodeJS.ProcessEnv } = {},
+): Promise<SquadronNode> => {
+  const clock = given.clock ?? systemClock;
+  const log = given.log ?? createLog({ level: config.telemetry.logLevel });
+  const environment = given.environment ?? process.env;
+  const metrics = createMetrics();
+  await using parts = new AsyncDisposableStack();
+
+  const store = await openStore(config.store.url);
+  parts.defer(() => store.close());
+  const identity = createIdentity({ keys: config.auth.keys, store, clock });
+  const firstAdminKey = config.auth.keys.length === 0 ? await ensureFirstAdminKey(store) : undefined;
+
+  const models = createModelGateway({
+    config: config.models,
+    clock,
+    log,
+    environment,
+    grant: (sessionId) => gateway.grant(sessionId),
+    onUsage: (sessionId, usage) => {
+      store.sessions
+        .addTokens(sessionId, usage.inputTokens, usage.outputTokens)
+        .catch((error) => log.error({ session: sessionId, error }, "the tokens of a model call were not stored"));
+    },
+  });
+  parts.defer(() => models.close());
+  const catalog = createModelCatalog({ config: config.models, clock, log, environment });
+  parts.defer(() => catalog.close());
+
+  const fleet = createFleet({
+    config: config.runtimes,
+    statePath: config.state.path,
+    clock,
+    log,
+    metrics,
+    serve: (runtime) => gateway.serve(runtime),
+    onClosed: (runtime) => gateway.runtimeClosed(runtime),
+  });
+  parts.defer(() => fleet.close());
+
+  const standIn = config.runtimes.env["COPILOT_API_URL"];
+  const gateway: Gateway = createGateway({
+    config,
+    clock,
+    store,
+    fleet,
+    log,
+    metrics,
+    models,
+    modelsOf: ({ policy }) => catalog.list(policy),
+    githubRoutes: (standIn === undefined ? githubModels : [standIn.reveal()]).map(githubRoute),
+    runtimeVersion: await bundledRuntimeVersion(),
+  });
+  parts.defer(() => gateway.close());
+  await gateway.removeLeftovers();
+
+  const sdk = await openSdkPort({ ...config.sdk, gateway, identity, clock, log });
+  parts.defer(() => sdk.close());
+  const http = await openHttp({ ...config.http, gateway, identity, store, fleet, metrics, clock, log });
+  parts.defer(() => http.close());
+
+  const owned = parts.move();
+  log.info({ node: config.node.id, sdk: sdk.port, http: http.port }, "squadron is up");
+  return {
+    config,
+    sdk,
+    http,
+    gateway,
+    identity,
+    store,
+    fleet,
+    metrics,
+    log,
+    firstAdminKey,
+    close: () => owned.disposeAsync(),
+  };
+};

@@ -1,0 +1,126 @@
+import { CopilotClient, type CopilotClientOptions, RuntimeConnection } from "@github/copilot-sdk";
+import { join } from "node:path";
+import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
+import type { Allow, Config, Isolation, Policy, StaticKey } from "../../src/config/config.ts";
+import { Secret } from "../../src/kernel/secret.ts";
+import { type SquadronNode, startNode } from "../../src/node.ts";
+import { tempDir } from "./temp.ts";
+
+export const modelKey = "sk-provider-key-that-nobody-may-see-0123456789";
+
+/** Two users of one tenant, one of another, and an admin. Keys are `key-<user>`. */
+export const users = {
+  alice: { tenant: "acme", user: "alice", key: "key-alice" },
+  bob: { tenant: "acme", user: "bob", key: "key-bob" },
+  carol: { tenant: "globex", user: "carol", key: "key-carol" },
+  admin: { tenant: "ops", user: "admin", key: "key-admin" },
+} as const;
+export type UserName = keyof typeof users;
+
+export interface TestNodeOptions {
+  readonly isolation?: Isolation;
+  readonly allow?: Partial<Allow>;
+  readonly limits?: Partial<Policy["limits"]>;
+  readonly policy?: Partial<Policy>;
+  readonly keys?: readonly StaticKey[];
+  readonly runtimes?: Partial<Config["runtimes"]>;
+  /** An earlier node's directory, to start on its state again. */
+  readonly directory?: string;
+  readonly model?: ScriptedModel;
+}
+
+export interface TestNode extends AsyncDisposable {
+  readonly node: SquadronNode;
+  readonly model: ScriptedModel;
+  readonly directory: string;
+  readonly baseUrl: string;
+  /** An unmodified SDK client of this user. */
+  client(user: UserName, options?: Partial<CopilotClientOptions>): CopilotClient;
+  /** Plain HTTP as this user. */
+  fetch(user: UserName, path: string, init?: RequestInit): Promise<Response>;
+  stop(): Promise<void>;
+}
+
+export const testConfig = (directory: string, modelUrl: string, options: TestNodeOptions = {}): Config => ({
+  node: { id: "test" },
+  sdk: { host: "127.0.0.1", port: 0, maxFrameBytes: 64 * 1024 * 1024 },
+  http: { host: "127.0.0.1", port: 0 },
+  auth: {
+    keys: [
+      ...Object.values(users).map(({ tenant, user, key }) => ({
+        key: new Secret(key),
+        tenant,
+        user,
+        roles: user === "admin" ? (["user", "admin"] as const) : (["user"] as const),
+      })),
+      ...(options.keys ?? []),
+    ],
+  },
+  defaults: {
+    isolation: options.isolation ?? "user",
+    model: "scripted-1",
+    provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
+    sessions: { hibernateAfterMs: 300_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
+    limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000, ...options.limits },
+    allow: {
+      models: ["*"],
+      provider: false,
+      tools: ["custom:*"],
+      mcp: { http: false, stdio: false },
+      workingDirectories: [],
+      ...options.allow,
+    },
+    ...options.policy,
+  },
+  tenants: {},
+  runtimes: {
+    command: "auto",
+    args: [],
+    env: {},
+    workingDirectory: "auto",
+    startTimeoutMs: 20_000,
+    max: 64,
+    ...options.runtimes,
+  },
+  models: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 2, caFiles: [] },
+  state: { path: join(directory, "state") },
+  store: { url: `sqlite:${join(directory, "squadron.db")}` },
+  telemetry: { logLevel: "silent" },
+});
+
+/** The whole node, on own ports and an own directory, with a scripted model behind it. */
+export const startTestNode = async (options: TestNodeOptions = {}): Promise<TestNode> => {
+  const owned = options.directory === undefined ? await tempDir("node") : undefined;
+  const directory = options.directory ?? owned?.path ?? "";
+  const model = options.model ?? (await startScriptedModel({ apiKey: modelKey }));
+  const node = await startNode(testConfig(directory, model.url, options));
+  const clients: CopilotClient[] = [];
+  const baseUrl = `http://127.0.0.1:${node.http.port}`;
+  const stop = async (): Promise<void> => {
+    await Promise.allSettled(clients.map((client) => client.forceStop()));
+    await node.close();
+    if (options.model === undefined) await model.close();
+    await owned?.[Symbol.asyncDispose]();
+  };
+  return {
+    node,
+    model,
+    directory,
+    baseUrl,
+    client(user, clientOptions) {
+      const client = new CopilotClient({
+        ...clientOptions,
+        connection: RuntimeConnection.forUri(`127.0.0.1:${node.sdk.port}`, { connectionToken: users[user].key }),
+      });
+      clients.push(client);
+      return client;
+    },
+    fetch: (user, path, init) =>
+      fetch(`${baseUrl}${path}`, {
+        ...init,
+        headers: { authorization: `Bearer ${users[user].key}`, "content-type": "application/json", ...init?.headers },
+      }),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+};

@@ -1,0 +1,58 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import { Secret } from "../kernel/secret.ts";
+import type { Config, Policy } from "./config.ts";
+import type { File, FilePolicy } from "./schema.ts";
+
+const toPolicy = (policy: FilePolicy, base: string): Policy => {
+  const { sessions, limits, allow, ...rest } = policy;
+  return {
+    ...rest,
+    sessions: { hibernateAfterMs: sessions.hibernateAfter, infinite: sessions.infinite },
+    limits: {
+      turnTimeoutMs: limits.turnTimeout,
+      queueLength: limits.queueLength,
+      callbackTimeoutMs: limits.callbackTimeout,
+    },
+    allow: { ...allow, workingDirectories: allow.workingDirectories.map((path) => resolve(base, path)) },
+  };
+};
+
+/** A program is a path when it has a slash in it, and looked for in PATH otherwise. */
+const program = (command: string, base: string): string =>
+  command.includes("/") ? resolve(base, command) : command;
+
+const nodeId = (id: string): string =>
+  id === "auto" ? `${hostname()}-${randomBytes(4).toString("hex")}` : id;
+
+/** The checked file as the rest of the code sees it: paths absolute, units in the names. */
+export const buildConfig = (file: File, tenants: ReadonlyMap<string, FilePolicy>, base: string): Config => {
+  const { runtimes, models, sdk } = file;
+  return {
+    node: { id: nodeId(file.node.id) },
+    sdk: { host: sdk.host, port: sdk.port, maxFrameBytes: sdk.maxFrame },
+    http: file.http,
+    auth: file.auth,
+    defaults: toPolicy(file.defaults, base),
+    tenants: Object.fromEntries([...tenants].map(([tenant, policy]) => [tenant, toPolicy(policy, base)])),
+    runtimes: {
+      command: program(runtimes.command, base),
+      args: runtimes.args,
+      env: Object.fromEntries(Object.entries(runtimes.env).map(([name, value]) => [name, new Secret(value)])),
+      workingDirectory:
+        runtimes.workingDirectory === "auto" ? "auto" : resolve(base, runtimes.workingDirectory),
+      startTimeoutMs: runtimes.startTimeout,
+      max: runtimes.max,
+    },
+    models: {
+      connectTimeoutMs: models.connectTimeout,
+      idleTimeoutMs: models.idleTimeout,
+      retries: models.retries,
+      caFiles: models.caFiles.map((path) => resolve(base, path)),
+    },
+    state: { path: resolve(base, file.state.path) },
+    store: { url: `sqlite:${resolve(base, file.store.url.slice("sqlite:".length))}` },
+    telemetry: file.telemetry,
+  };
+};

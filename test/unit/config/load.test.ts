@@ -1,0 +1,381 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { inspect } from "node:util";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { stringify } from "yaml";
+import { policyOf } from "../../../src/config/config.ts";
+import { configNotes, describeConfig } from "../../../src/config/describe.ts";
+import { variables } from "../../../src/config/environment.ts";
+import { loadConfig } from "../../../src/config/load.ts";
+import { SquadronError } from "../../../src/kernel/errors.ts";
+import { type TempDir, tempDir } from "../../support/temp.ts";
+
+describe("the configuration", () => {
+  let dir: TempDir;
+
+  beforeEach(async () => {
+    dir = await tempDir("config");
+  });
+
+  afterEach(() => dir.remove());
+
+  const write = async (text: string): Promise<string> => {
+    const file = join(dir.path, "squadron.yaml");
+    await writeFile(file, text);
+    return file;
+  };
+
+  const load = async (text: string, env: NodeJS.ProcessEnv = {}) =>
+    loadConfig({ file: await write(text), env });
+
+  const problemsOf = async (loading: Promise<unknown>): Promise<readonly string[]> => {
+    const error: unknown = await loading.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (!(error instanceof SquadronError)) throw new Error("expected config_invalid", { cause: error });
+    expect(error.code).toBe("config_invalid");
+    const { problems } = error.details;
+    for (const problem of Array.isArray(problems) ? problems : []) expect(error.message).toContain(problem);
+    return Array.isArray(problems) ? problems : [];
+  };
+
+  describe("without anything said", () => {
+    it("has the documented defaults", async () => {
+      const config = await loadConfig({ env: {} });
+      expect(config).toEqual({
+        node: { id: expect.stringMatching(/\S-[0-9a-f]{8}$/) },
+        sdk: { host: "127.0.0.1", port: 4321, maxFrameBytes: 67_108_864 },
+        http: { host: "127.0.0.1", port: 8080 },
+        auth: { keys: [] },
+        defaults: {
+          isolation: "user",
+          sessions: {
+            hibernateAfterMs: 300_000,
+            infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+          },
+          limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000 },
+          allow: {
+            models: ["*"],
+            provider: false,
+            tools: ["custom:*"],
+            mcp: { http: false, stdio: false },
+            workingDirectories: [],
+          },
+        },
+        tenants: {},
+        runtimes: {
+          command: "auto",
+          args: [],
+          env: {},
+          workingDirectory: "auto",
+          startTimeoutMs: 20_000,
+          max: 32,
+        },
+        models: { connectTimeoutMs: 10_000, idleTimeoutMs: 300_000, retries: 2, caFiles: [] },
+        state: { path: resolve(".squadron/state") },
+        store: { url: `sqlite:${resolve(".squadron/squadron.db")}` },
+        telemetry: { logLevel: "info" },
+      });
+    });
+
+    it("is the same for an empty file, and empty sections", async () => {
+      const { node: _, ...plain } = await loadConfig({
+        env: {},
+        overrides: { state: { path: "/s" }, store: { url: "sqlite:/d" } },
+      });
+      for (const text of ["", "# nothing\n", "sdk:\ndefaults:\n  allow:\ntenants:\nauth:\n", "{}"]) {
+        const file = await write(text);
+        const config = await loadConfig({
+          file,
+          env: {},
+          overrides: { state: { path: "/s" }, store: { url: "sqlite:/d" } },
+        });
+        expect(config).toMatchObject(plain);
+      }
+    });
+
+    it("is frozen to the bottom", async () => {
+      const config = await load("tenants: { acme: { allow: { models: [a] } } }");
+      expect(Object.isFrozen(config.tenants.acme?.allow.models)).toBe(true);
+      expect(Object.isFrozen(config.sdk)).toBe(true);
+    });
+  });
+
+  describe("in a file", () => {
+    it("takes relative paths from the file's directory", async () => {
+      const config = await load(`
+state: { path: cache }
+store: { url: "sqlite:data/s.db" }
+runtimes: { command: ./bin/copilot, workingDirectory: work }
+models: { caFiles: [ca.pem, /etc/ca.pem] }
+defaults: { allow: { workingDirectories: [repos] } }
+`);
+      expect(config.state.path).toBe(join(dir.path, "cache"));
+      expect(config.store.url).toBe(`sqlite:${join(dir.path, "data/s.db")}`);
+      expect(config.runtimes.command).toBe(join(dir.path, "bin/copilot"));
+      expect(config.runtimes.workingDirectory).toBe(join(dir.path, "work"));
+      expect(config.models.caFiles).toEqual([join(dir.path, "ca.pem"), "/etc/ca.pem"]);
+      expect(config.defaults.allow.workingDirectories).toEqual([join(dir.path, "repos")]);
+      expect((await load("runtimes: { command: copilot }")).runtimes.command).toBe("copilot");
+    });
+
+    it("puts a tenant's policy on the defaults, key by key", async () => {
+      const config = await load(`
+defaults: &policy
+  isolation: session
+  model: small
+  limits: { queueLength: 5, turnTimeout: 1m }
+  allow: { models: [a, b], mcp: { http: true } }
+tenants:
+  acme: { isolation: tenant, limits: { queueLength: 7 }, allow: { models: [c] } }
+  same: *policy
+  empty:
+  __proto__: { model: odd }
+`);
+      const acme = policyOf(config, "acme");
+      expect(acme).toMatchObject({
+        isolation: "tenant",
+        model: "small",
+        limits: { queueLength: 7, turnTimeoutMs: 60_000 },
+      });
+      expect(acme.allow).toMatchObject({ models: ["c"], mcp: { http: true, stdio: false } });
+      expect(policyOf(config, "same")).toEqual(config.defaults);
+      expect(policyOf(config, "empty")).toEqual(config.defaults);
+      expect(policyOf(config, "other")).toBe(config.defaults);
+      expect(policyOf(config, "constructor")).toBe(config.defaults);
+      expect(policyOf(config, "__proto__").model).toBe("odd");
+      expect(({} as { model?: string }).model).toBeUndefined();
+    });
+
+    it("never gives the defaults' key to a tenant's own provider", async () => {
+      const config = await load(`
+defaults: { provider: { type: openai, baseUrl: "https://a.example/v1", apiKey: default-key, headers: { x-team: t } } }
+tenants:
+  own: { provider: { type: openai, baseUrl: "https://b.example/v1" } }
+  none: { model: x }
+`);
+      expect(policyOf(config, "own").provider).toEqual({
+        type: "openai",
+        baseUrl: "https://b.example/v1",
+        headers: {},
+      });
+      expect(policyOf(config, "none").provider?.apiKey?.reveal()).toBe("default-key");
+    });
+
+    it("says everything that is wrong at once, with key, line, expectation and what was probably meant", async () => {
+      const problems = await problemsOf(
+        load(`node: { id: n }
+sdk:
+  prot: 4321
+  port: 99999
+htpp: {}
+auth:
+  keys:
+    - { key: k, user: alice, roles: [usr] }
+    - { key: k, tenant: "a\\nb", user: bob }
+defaults:
+  isolation: usser
+  onBusy: enqueue
+  limits: { turnTimeout: 30 }
+  provider: { type: openai, baseUrl: "ftp://x" }
+  sessions: { infinite: { backgroundCompactionThreshold: 80 } }
+tenants:
+  acme:
+    isolaton: user
+    limits: { queueLength: none }
+    provider: { type: openai }
+  "": {}
+`),
+      );
+      expect([...problems].sort()).toEqual(
+        [
+          'squadron.yaml line 3, sdk.prot: unknown key; did you mean "port"?',
+          "squadron.yaml line 4, sdk.port: expected a whole number from 0 to 65535",
+          'squadron.yaml line 5, htpp: unknown key; did you mean "http"?',
+          "squadron.yaml line 8, auth.keys[0].tenant: is missing: expected a tenant's name: 1 to 128 characters without control characters",
+          'squadron.yaml line 8, auth.keys[0].roles[0]: expected one of user, tenant-admin, admin; did you mean "user"?',
+          "squadron.yaml line 9, auth.keys[1].tenant: expected a tenant's name: 1 to 128 characters without control characters",
+          'squadron.yaml line 11, defaults.isolation: expected one of session, user, tenant, shared; did you mean "user"?',
+          "squadron.yaml line 12, defaults.onBusy: unknown key",
+          "squadron.yaml line 13, defaults.limits.turnTimeout: expected a duration such as 500ms, 60s, 5m, 2h or 30d, from 1s to 24d",
+          "squadron.yaml line 14, defaults.provider.baseUrl: expected an http or https URL without credentials in it",
+          "squadron.yaml line 15, defaults.sessions.infinite.backgroundCompactionThreshold: expected a number from 0.01 to 1",
+          'squadron.yaml line 18, tenants.acme.isolaton: unknown key; did you mean "isolation"?',
+          "squadron.yaml line 19, tenants.acme.limits.queueLength: expected a whole number from 1 to 100000",
+          "squadron.yaml line 20, tenants.acme.provider.baseUrl: is missing: expected an http or https URL without credentials in it",
+          "squadron.yaml line 21, tenants.: wrong key: expected a tenant's name: 1 to 128 characters without control characters",
+        ].sort(),
+      );
+    });
+
+    it("wants every static key once, and repeats no key in the error", async () => {
+      const problems = await problemsOf(
+        load(`
+auth:
+  keys:
+    - { key: very-secret-key, tenant: a, user: x }
+    - { key: other, tenant: a, user: y }
+    - { key: very-secret-key, tenant: b, user: z }
+`),
+      );
+      expect(problems).toEqual([
+        "squadron.yaml line 6, auth.keys[2].key: is the same as auth.keys[0].key; every key must be unique",
+      ]);
+    });
+
+    it("wants one credential for a provider", async () => {
+      const both = { type: "openai", baseUrl: "https://a.example", apiKey: "a", bearerToken: "b" };
+      expect(await problemsOf(load(stringify({ defaults: { provider: both } })))).toEqual([
+        "squadron.yaml line 2, defaults.provider: expected either apiKey or bearerToken, not both",
+      ]);
+    });
+
+    it("names the line of a syntax error, of a key that is there twice, and never quotes the file", async () => {
+      for (const [text, line] of [
+        ["sdk:\n  port: [very-secret\nhttp: {}\n", 3],
+        ["sdk: {}\nhttp: {}\nsdk: { host: very-secret }\n", 3],
+      ] as const) {
+        const problems = await problemsOf(load(text));
+        expect(problems[0]).toContain(`squadron.yaml line ${line}`);
+        expect(problems.join()).not.toContain("very-secret");
+      }
+    });
+
+    it("must be a section itself", async () => {
+      expect(await problemsOf(load("- a\n- b\n"))).toEqual([
+        "squadron.yaml: expected keys and values, such as sdk: { port: 4321 }",
+      ]);
+    });
+
+    it("must be there", async () => {
+      const problems = await problemsOf(loadConfig({ file: join(dir.path, "none.yaml"), env: {} }));
+      expect(problems).toEqual([`${join(dir.path, "none.yaml")}: cannot be read (ENOENT)`]);
+      expect(await problemsOf(loadConfig({ file: dir.path, env: {} }))).toHaveLength(1);
+    });
+  });
+
+  describe("in variables", () => {
+    it("has one name for every key, and no name twice", () => {
+      const names = variables.map(({ name }) => name);
+      expect(new Set(names).size).toBe(names.length);
+      for (const name of [
+        "SQUADRON_SDK_PORT",
+        "SQUADRON_SDK_MAX_FRAME",
+        "SQUADRON_DEFAULTS_ISOLATION",
+        "SQUADRON_DEFAULTS_PROVIDER_API_KEY",
+        "SQUADRON_DEFAULTS_GITHUB_TOKEN",
+        "SQUADRON_DEFAULTS_LIMITS_TURN_TIMEOUT",
+        "SQUADRON_DEFAULTS_SESSIONS_INFINITE_ENABLED",
+        "SQUADRON_AUTH_KEYS",
+        "SQUADRON_TENANTS",
+        "SQUADRON_TELEMETRY_LOG_LEVEL",
+      ]) {
+        expect(names).toContain(name);
+      }
+    });
+
+    it("goes before the file, and options before both", async () => {
+      const file = await write(
+        "sdk: { port: 1, host: 127.0.0.2 }\nhttp: { port: 2 }\ndefaults: { isolation: tenant }",
+      );
+      const config = await loadConfig({
+        file,
+        env: { SQUADRON_SDK_PORT: "5", SQUADRON_HTTP_PORT: "6", SQUADRON_DEFAULTS_ISOLATION: "" },
+        overrides: { http: { port: 7 } },
+      });
+      expect(config.sdk).toMatchObject({ host: "127.0.0.2", port: 5 });
+      expect(config.http.port).toBe(7);
+      expect(config.defaults.isolation).toBe("tenant");
+    });
+
+    it("reads numbers, yes and no, texts that look like numbers, lists and sections", async () => {
+      const config = await loadConfig({
+        env: {
+          SQUADRON_NODE_ID: "123",
+          SQUADRON_DEFAULTS_SESSIONS_INFINITE_ENABLED: "false",
+          SQUADRON_DEFAULTS_SESSIONS_INFINITE_BACKGROUND_COMPACTION_THRESHOLD: "0.5",
+          SQUADRON_DEFAULTS_ALLOW_MODELS: '["a", "b*"]',
+          SQUADRON_DEFAULTS_PROVIDER: "{ type: openai, baseUrl: 'https://a.example' }",
+          SQUADRON_DEFAULTS_PROVIDER_API_KEY: "12345",
+          SQUADRON_AUTH_KEYS: '[{"key":"k","tenant":"acme","user":"alice"}]',
+          SQUADRON_TENANTS: '{"acme":{"isolation":"shared"}}',
+          SQUADRON_RUNTIMES_ENV: '{"HTTPS_PROXY":"http://p:1"}',
+        },
+      });
+      expect(config.node.id).toBe("123");
+      expect(config.defaults.sessions.infinite).toEqual({
+        enabled: false,
+        backgroundCompactionThreshold: 0.5,
+      });
+      expect(config.defaults.allow.models).toEqual(["a", "b*"]);
+      expect(config.defaults.provider?.apiKey?.reveal()).toBe("12345");
+      expect(config.auth.keys[0]).toMatchObject({ tenant: "acme", user: "alice", roles: ["user"] });
+      expect(policyOf(config, "acme").isolation).toBe("shared");
+      expect(config.runtimes.env.HTTPS_PROXY?.reveal()).toBe("http://p:1");
+    });
+
+    it("names the variable that is wrong", async () => {
+      const env = {
+        SQUADRON_SDK_PORT: "many",
+        SQUADRON_SDK_PROT: "1",
+        SQUADRON_AUTH_KEYS: '[{"key":"k","tenant":"acme"}]',
+        SQUADRON_TENANTS: "{ a: [ }",
+        SQUADRON_OF_SOMEBODY: "x",
+        SQUADRON_URL: "http://x",
+      };
+      expect([...(await problemsOf(loadConfig({ env })))].sort()).toEqual([
+        expect.stringContaining("SQUADRON_AUTH_KEYS, auth.keys[0].user: is missing: expected a user's name"),
+        "SQUADRON_SDK_PORT: expected a whole number from 0 to 65535",
+        'SQUADRON_SDK_PROT: is no key of the configuration; did you mean "SQUADRON_SDK_PORT"?',
+        "SQUADRON_TENANTS: expected JSON or YAML for tenants",
+      ]);
+      expect(await problemsOf(loadConfig({ env: {}, overrides: { sdk: { port: -1, x: 1 } } }))).toEqual([
+        "options, sdk.port: expected a whole number from 0 to 65535",
+        "options, sdk.x: unknown key",
+      ]);
+    });
+  });
+
+  describe("described", () => {
+    it("is the file with everything written out and secrets masked, and loads again", async () => {
+      const config = await load(`
+sdk: { maxFrame: 1MiB }
+auth: { keys: [{ key: secret-1, tenant: acme, user: alice, githubToken: secret-2 }] }
+defaults:
+  provider: { type: openai, baseUrl: "https://a.example", apiKey: secret-3, headers: { x-a: secret-4 } }
+  githubToken: secret-5
+tenants: { acme: { limits: { turnTimeout: 90s } }, __proto__: {} }
+runtimes: { env: { TOKEN: secret-6 } }
+`);
+      const described = describeConfig(config);
+      expect(JSON.stringify(described)).not.toMatch(/secret-\d/);
+      expect(inspect(config, { depth: 20 })).not.toMatch(/secret-\d/);
+      expect(described).toMatchObject({
+        sdk: { maxFrame: "1MiB", port: 4321 },
+        auth: { keys: [{ key: "[secret]", user: "alice", githubToken: "[secret]" }] },
+        defaults: {
+          limits: { turnTimeout: "30m" },
+          provider: { apiKey: "[secret]", headers: { "x-a": "[secret]" } },
+        },
+        tenants: { acme: { limits: { turnTimeout: "90s", callbackTimeout: "2m" } } },
+        runtimes: { env: { TOKEN: "[secret]" } },
+        state: { path: join(dir.path, ".squadron/state") },
+      });
+      await mkdir(join(dir.path, "again"));
+      const again = await loadConfig({ env: {}, overrides: described });
+      expect(describeConfig(again)).toEqual(described);
+    });
+
+    it("notes doors that are open to others", async () => {
+      expect(configNotes(await loadConfig({ env: {} }))).toEqual([]);
+      for (const host of ["localhost", "::1", "127.9.9.9"]) {
+        expect(configNotes(await loadConfig({ env: { SQUADRON_SDK_HOST: host } }))).toEqual([]);
+      }
+      for (const host of ["0.0.0.0", "::", "10.0.0.1", "127.example.com"]) {
+        const notes = configNotes(await loadConfig({ env: { SQUADRON_HTTP_HOST: host } }));
+        expect(notes).toEqual([expect.stringContaining(`http.host is ${host}`)]);
+      }
+    });
+  });
+});

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import type { StaticKey } from "../config/config.ts";
-import type { Clock } from "../kernel/clock.ts";
+import { type Clock, systemClock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -76,20 +76,19 @@ export const createIdentity = (options: {
 };
 
 /**
- * The first admin's key of a node that has no key at all, to be shown once; `undefined` when there is one.
- * It is for user `admin` of tenant `default`, with every role.
+ * The first admin's key of a node whose configuration has no key, to be shown once; `undefined` when the store has one
+ * that is not revoked. It is for user `admin` of tenant `default`, with every role.
  */
-export const ensureFirstAdminKey = async (options: {
-  readonly keys: readonly StaticKey[];
-  readonly store: Pick<Store, "keys">;
-  readonly clock: Clock;
-}): Promise<Secret | undefined> => {
-  if (options.keys.length > 0 || (await options.store.keys.any())) return undefined;
-  const { key } = await createKey(options, {
-    tenant: "default",
-    user: "admin",
-    roles: ["user", "tenant-admin", "admin"],
-    label: "first admin key",
-  });
+export const ensureFirstAdminKey = async (
+  store: Pick<Store, "keys">,
+  clock: Clock = systemClock,
+): Promise<Secret | undefined> => {
+  if (await store.keys.any()) return undefined;
+  const roles = ["user", "tenant-admin", "admin"] as const;
+  const { key } = await createKey(
+    store,
+    { tenant: "default", user: "admin", roles, label: "first admin key" },
+    clock,
+  );
   return key;
 };

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { isPrincipalName, principalNameForm } from "../config/principal-name.ts";
-import type { Clock } from "../kernel/clock.ts";
+import { type Clock, systemClock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import type { Role } from "../kernel/principal.ts";
@@ -27,8 +27,9 @@ export interface NewKey {
  * Rejects with `invalid_request` for a name that no principal may have, no role, or a label over 200 characters.
  */
 export const createKey = async (
-  { store, clock }: { readonly store: Pick<Store, "keys">; readonly clock: Clock },
+  store: Pick<Store, "keys">,
   { tenant, user, roles, label }: NewKey,
+  clock: Clock = systemClock,
 ): Promise<{ readonly key: Secret; readonly row: KeyRow }> => {
   for (const [field, name] of Object.entries({ tenant, user })) {
     if (!isPrincipalName(name)) throw invalid(field, `A ${field}'s name must have ${principalNameForm}.`);

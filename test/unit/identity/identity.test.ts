@@ -58,21 +58,21 @@ describe("identity", () => {
   });
 
   it("recognises a key that was made, in every process with the same store", async () => {
-    const { key, row } = await createKey({ store, clock }, bob);
+    const { key, row } = await createKey(store, bob, clock);
     expect(key.reveal()).toMatch(/^sqd_[A-Za-z0-9_-]{43}$/);
     const found = await identity([]).authenticate(key.reveal());
     expect(found).toEqual({ principal: { tenant: "acme", user: "bob", roles: ["user"] }, keyId: row.id });
   });
 
   it("stores nothing that a key could be read from", async () => {
-    const { key, row } = await createKey({ store, clock }, bob);
+    const { key, row } = await createKey(store, bob, clock);
     const stored = JSON.stringify(await store.keys.list({ limit: 10 }));
     expect(stored).not.toContain(key.reveal().slice(4, 20));
     expect(JSON.stringify(row)).not.toContain(key.reveal().slice(4, 20));
   });
 
   it("says the same to every token that it does not take", async () => {
-    const { key, row } = await createKey({ store, clock }, bob);
+    const { key, row } = await createKey(store, bob, clock);
     await store.keys.revoke(row.id);
     const refusals = await Promise.all(
       [
@@ -92,7 +92,7 @@ describe("identity", () => {
   });
 
   it("refuses a key from the moment it is revoked", async () => {
-    const { key, row } = await createKey({ store, clock }, bob);
+    const { key, row } = await createKey(store, bob, clock);
     const door = identity();
     await door.authenticate(key.reveal());
     await store.keys.revoke(row.id);
@@ -100,7 +100,7 @@ describe("identity", () => {
   });
 
   it("notes when a key was used, at most once a minute", async () => {
-    const { key, row } = await createKey({ store, clock }, bob);
+    const { key, row } = await createKey(store, bob, clock);
     const lastUse = async () => (await store.keys.byId(row.id))?.lastUsedAt;
     expect(await lastUse()).toBeNull();
     const first = clock.now();
@@ -121,35 +121,34 @@ describe("identity", () => {
 
   it("makes no key for a name that is none", async () => {
     for (const name of ["", "a\nb", "a\0", "\u0085", "\ud800", "n".repeat(129)]) {
-      await expect(createKey({ store, clock }, { ...bob, user: name })).rejects.toMatchObject({
+      await expect(createKey(store, { ...bob, user: name })).rejects.toMatchObject({
         code: "invalid_request",
       });
-      await expect(createKey({ store, clock }, { ...bob, tenant: name })).rejects.toMatchObject({
+      await expect(createKey(store, { ...bob, tenant: name })).rejects.toMatchObject({
         code: "invalid_request",
         details: { parameter: "tenant" },
       });
     }
-    await expect(createKey({ store, clock }, { ...bob, roles: [] })).rejects.toMatchObject({
+    await expect(createKey(store, { ...bob, roles: [] })).rejects.toMatchObject({
       code: "invalid_request",
     });
-    await expect(createKey({ store, clock }, { ...bob, label: "l".repeat(201) })).rejects.toMatchObject({
+    await expect(createKey(store, { ...bob, label: "l".repeat(201) })).rejects.toMatchObject({
       code: "invalid_request",
     });
     expect(await store.keys.any()).toBe(false);
     for (const user of ["__proto__", "👩‍🚀", "alice-smith", "n".repeat(128)]) {
-      const { key } = await createKey({ store, clock }, { ...bob, user });
+      const { key } = await createKey(store, { ...bob, user });
       expect((await identity().authenticate(key.reveal())).principal.user).toBe(user);
     }
   });
 
   it("makes the first admin's key once, and only where there is no other", async () => {
-    expect(await ensureFirstAdminKey({ keys: staticKeys, store, clock })).toBeUndefined();
-    const key = await ensureFirstAdminKey({ keys: [], store, clock });
+    const key = await ensureFirstAdminKey(store, clock);
     expect((await identity([]).authenticate(key?.reveal())).principal).toEqual({
       tenant: "default",
       user: "admin",
       roles: ["user", "tenant-admin", "admin"],
     });
-    expect(await ensureFirstAdminKey({ keys: [], store, clock })).toBeUndefined();
+    expect(await ensureFirstAdminKey(store, clock)).toBeUndefined();
   });
 });

@@ -30,6 +30,9 @@ const readText = async (file: string): Promise<string> => {
   }
 };
 
+/** The parser's message without the piece of the file that some quote at their end: it could be a secret. */
+const unquoted = (message: string): string => message.replace(/: .*$/s, "");
+
 /** Reads the file. Rejects with `config_invalid` if it cannot be read at all. */
 export const readDocument = async (file: string): Promise<ConfigDocument> => {
   const name = basename(file);
@@ -40,12 +43,16 @@ export const readDocument = async (file: string): Promise<ConfigDocument> => {
     merge: true,
   });
   const lineAt = (offset: number): number => lines.linePos(offset).line;
-  const problems: Problem[] = document.errors.map(({ pos, message }) => ({
+  const problems: Problem[] = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
     where: `${name} line ${lineAt(pos[0])}`,
-    message,
+    message: unquoted(message),
   }));
-
-  const value: unknown = problems.length === 0 ? (document.toJS() ?? {}) : undefined;
+  let value: unknown;
+  try {
+    if (problems.length === 0) value = document.toJS() ?? {};
+  } catch (error) {
+    problems.push({ where: name, message: unquoted(error instanceof Error ? error.message : "is no YAML") });
+  }
   if (problems.length === 0 && !isObject(value)) {
     problems.push({ where: name, message: "expected keys and values, such as sdk: { port: 4321 }" });
   }

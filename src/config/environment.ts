@@ -52,7 +52,10 @@ export const readEnvironment = (
   for (const { name, path, structured } of set) {
     const written = env[name] ?? "";
     try {
-      layer = merge(layer, layerOf(path, structured ? parse(written, { prettyErrors: false }) : written));
+      layer = merge(
+        layer,
+        layerOf(path, structured ? parse(written, { prettyErrors: false, logLevel: "error" }) : written),
+      );
     } catch {
       problems.push({ where: name, message: `expected JSON or YAML for ${formatPath(path)}` });
     }

@@ -1,8 +1,11 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import BetterSqlite from "better-sqlite3";
+import { Kysely, sql } from "kysely";
+import { type Migration, Migrator } from "kysely/migration";
 import { describe, expect, it } from "vitest";
 import { openStore } from "../../src/store/open-store.ts";
+import { sqliteDialect } from "../../src/store/sqlite/dialect.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tempDir } from "../support/temp.ts";
 import { storeContract } from "./store-contract.ts";
@@ -39,6 +42,31 @@ describe("the SQLite file", () => {
     using file = closing(new BetterSqlite(join(dir.path, "squadron.db"), { readonly: true }));
     const names = file.db.prepare("select name from kysely_migration order by name").pluck().all();
     expect(names).toEqual(["0001-sessions", "0002-keys", "0003-audit"]);
+  });
+
+  it("keeps nothing of a migration that fails half-way", async () => {
+    const file = new BetterSqlite(":memory:");
+    const db = new Kysely<unknown>({ dialect: sqliteDialect(file) });
+    const migrations: Record<string, Migration> = {
+      "1": { up: async (on) => void (await sql`create table first (a integer)`.execute(on)) },
+      "2": { up: async (on) => void (await sql`create table nonsense`.execute(on)) },
+    };
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
+    expect((await migrator.migrateToLatest()).error).toBeDefined();
+    expect(file.prepare("select name from sqlite_schema where name = 'first'").all()).toEqual([]);
+    expect(file.prepare("select name from kysely_migration").all()).toEqual([]);
+    await db.destroy();
+  });
+
+  it("is written by a ping, so that a full disk is noticed", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "squadron.db");
+    const store = await openStore(`sqlite:${path}`);
+    await store.ping();
+    const before = (await stat(`${path}-wal`)).size;
+    await store.ping();
+    expect((await stat(`${path}-wal`)).size).toBeGreaterThan(before);
+    await store.close();
   });
 
   it("has to be a database", async () => {

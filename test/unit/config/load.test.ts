@@ -235,11 +235,30 @@ auth:
       for (const [text, line] of [
         ["sdk:\n  port: [very-secret\nhttp: {}\n", 3],
         ["sdk: {}\nhttp: {}\nsdk: { host: very-secret }\n", 3],
+        ["sdk: {}\n] very-secret\n", 2],
+        ["sdk: {}\nnode: { id: !very-secret x }\n", 2],
+        ["\nsdk: |very-secret\n x", 2],
       ] as const) {
         const problems = await problemsOf(load(text));
         expect(problems[0]).toContain(`squadron.yaml line ${line}`);
         expect(problems.join()).not.toContain("very-secret");
       }
+    });
+
+    it("may not use an anchor that is not there", async () => {
+      expect(await problemsOf(load("sdk: *very-secret"))).toEqual([
+        "squadron.yaml: Unresolved alias (the anchor must be set before the alias)",
+      ]);
+    });
+
+    it("says what is wrong with the defaults once, not for every tenant", async () => {
+      const problems = await problemsOf(
+        load("defaults: { toString: 1, isolation: x }\ntenants: { acme: { model: m }, other: }"),
+      );
+      expect([...problems].sort()).toEqual([
+        "squadron.yaml line 1, defaults.isolation: expected one of session, user, tenant, shared",
+        "squadron.yaml line 1, defaults.toString: unknown key",
+      ]);
     });
 
     it("must be a section itself", async () => {

@@ -116,6 +116,15 @@ const readSmallFile = async (path: string): Promise<string> => {
   throw new UnresolvedError(`the file ${path} is larger than ${maxBytes} bytes`);
 };
 
+const killGroup = (leader: number): void => {
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch (error) {
+    // Nothing of the group is left.
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+};
+
 /** Standard output of a shell command. Its process group is killed at the deadline and when it says too much. */
 const output = (command: string, context: ReferenceContext): Promise<string> => {
   const deadlineMs = context.commandDeadlineMs ?? commandDeadlineMs;
@@ -135,7 +144,7 @@ const output = (command: string, context: ReferenceContext): Promise<string> => 
       else reject(new UnresolvedError(problem));
     };
     const kill = (problem: string) => {
-      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL");
+      if (child.pid !== undefined) killGroup(child.pid);
       finish(problem);
     };
     const deadline = setTimeout(() => kill(`its command took longer than ${deadlineMs} ms`), deadlineMs);

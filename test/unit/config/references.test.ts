@@ -79,8 +79,11 @@ describe("references in the configuration", () => {
     ]);
   });
 
-  it("end a command at its deadline, with all that it started", async () => {
-    const { problems } = await resolve("${command:sleep 600 & echo $! > pid; wait}", {}, 300);
+  it.each([
+    ["that runs", "sleep 600 & echo $! > pid; wait"],
+    ["that has ended but left something behind", "sleep 600 & echo $! > pid"],
+  ])("end a command %s at its deadline, with all that it started", async (_, command) => {
+    const { problems } = await resolve(`\${command:${command}}`, {}, 300);
     expect(problems).toEqual([{ path: [], message: "its command took longer than 300 ms" }]);
     const { value } = await resolve("${file:pid}");
     await eventually(() => !isAlive(Number(value)), { what: "the command's child is gone" });

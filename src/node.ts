@@ -43,13 +43,25 @@ export const startNode = async (
   const clock = given.clock ?? systemClock;
   const log = given.log ?? createLog({ level: config.telemetry.logLevel });
   const environment = given.environment ?? process.env;
-  const metrics = createMetrics();
-  await using parts = new AsyncDisposableStack();
+  const parts = new AsyncDisposableStack();
+  try {
+    return await build(config, { clock, log, environment }, parts);
+  } catch (error) {
+    await parts.disposeAsync();
+    throw error;
+  }
+};
 
+const build = async (
+  config: Config,
+  { clock, log, environment }: { readonly clock: Clock; readonly log: Log; readonly environment: NodeJS.ProcessEnv },
+  parts: AsyncDisposableStack,
+): Promise<SquadronNode> => {
+  const metrics = createMetrics();
   const store = await openStore(config.store.url);
   parts.defer(() => store.close());
   const identity = createIdentity({ keys: config.auth.keys, store, clock });
-  const firstAdminKey = config.auth.keys.length === 0 ? await ensureFirstAdminKey(store) : undefined;
+  const firstAdminKey = config.auth.keys.length === 0 ? await ensureFirstAdminKey(store, clock) : undefined;
 
   const models = createModelGateway({
     config: config.models,
@@ -99,7 +111,6 @@ export const startNode = async (
   const http = await openHttp({ ...config.http, gateway, identity, store, fleet, metrics, clock, log });
   parts.defer(() => http.close());
 
-  const owned = parts.move();
   log.info({ node: config.node.id, sdk: sdk.port, http: http.port }, "squadron is up");
   return {
     config,
@@ -112,6 +123,6 @@ export const startNode = async (
     metrics,
     log,
     firstAdminKey,
-    close: () => owned.disposeAsync(),
+    close: () => parts.disposeAsync(),
   };
 };

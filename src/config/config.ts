@@ -1,7 +1,5 @@
+import type { Isolation } from "../kernel/isolation.ts";
 import type { Secret } from "../kernel/secret.ts";
-
-/** What isolation puts into one runtime: one session, one user, one tenant, or everybody. */
-export type Isolation = "session" | "user" | "tenant" | "shared";
 
 /** A model provider as the runtime names it, with the real address and credential that only the node uses. */
 export interface ProviderConfig {

@@ -1,10 +1,11 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { LRUCache } from "lru-cache";
-import type { Isolation, RuntimesConfig } from "../config/config.ts";
+import type { RuntimesConfig } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
+import type { Isolation, Unit } from "../kernel/isolation.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics, RuntimeState } from "../telemetry/metrics.ts";
 import type { PeerHandler } from "../wire/peer.ts";
@@ -12,10 +13,10 @@ import { findLauncher } from "./box.ts";
 import { runtimeExecutable } from "./executable.ts";
 import { killOrphans } from "./leftovers.ts";
 import { cpuSecondsOf, memoryOf } from "./process-table.ts";
-import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime, type Unit } from "./runtime.ts";
+import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime } from "./runtime.ts";
 import { removeDirectory, sessionDirectory, unitRoot, unitsPath } from "./unit-directory.ts";
 
-export type { Runtime, Unit } from "./runtime.ts";
+export type { Runtime } from "./runtime.ts";
 
 export interface RuntimeStatus {
   readonly id: string;

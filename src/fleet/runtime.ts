@@ -1,4 +1,4 @@
-import type { Isolation } from "../config/config.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
@@ -11,12 +11,6 @@ import { type Box, type Launcher, openBox, runtimeEnvironment } from "./box.ts";
 import { followErrorOutput } from "./error-output.ts";
 import { type Exit, type Life, type LifeEvent, newLife, nextLife, type StopReason } from "./life.ts";
 import { prepareUnitDirectory, removeDirectory, type UnitDirectory } from "./unit-directory.ts";
-
-/** What isolation puts into one runtime. `key` is a stable name for it, never a path. */
-export interface Unit {
-  readonly isolation: Isolation;
-  readonly key: string;
-}
 
 /** A runtime that has answered and can be given sessions. */
 export interface Runtime {

@@ -1,3 +1,4 @@
+import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { Attachment } from "./vocabulary.ts";
@@ -13,10 +14,14 @@ const understood: ReadonlySet<string> = new Set([
   ...turnEnds,
   "assistant.message_start",
   "assistant.usage",
+  "model.turn_failed",
   "session.model_change",
   "session.resume",
   "session.title_changed",
 ]);
+
+/** How long an idle waits for the error of its turn. A runtime tells both at once, but not always in this order. */
+const errorGraceMs = 500;
 
 /** Takes in the events of one session from its runtime and fans them out to its attachments. */
 export const createEventIntake = (options: {
@@ -26,10 +31,12 @@ export const createEventIntake = (options: {
   readonly openRequests: OpenRequests;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
   readonly onEvent: (type: string, data: unknown) => void;
+  readonly clock: Clock;
 }): ((frame: Envelope) => void) => {
-  const { session, attachments, turns, openRequests } = options;
+  const { session, attachments, turns, openRequests, clock } = options;
+  let releaseIdle: (() => void) | undefined;
 
-  return (frame) => {
+  const take = (frame: Envelope): void => {
     const type = frame.eventType ?? "";
     const audience: Audience = {
       attachments,
@@ -57,5 +64,22 @@ export const createEventIntake = (options: {
       } else connection.link.sendRaw(frame.withSessionId(name));
     }
     if (type === "session.idle") turns.idle(data);
+  };
+
+  /** An idle that overtook the error of its turn would let the sender's next message get that error. */
+  const holdIdle = (frame: Envelope): void => {
+    const cancel = clock.after(errorGraceMs, () => releaseIdle?.());
+    releaseIdle = () => {
+      releaseIdle = undefined;
+      cancel();
+      take(frame);
+    };
+  };
+
+  return (frame) => {
+    if (frame.eventType === "session.idle" && turns.owesError) return holdIdle(frame);
+    if (frame.eventType !== "session.error") releaseIdle?.();
+    take(frame);
+    releaseIdle?.();
   };
 };

@@ -21,6 +21,7 @@ export interface HostTurns {
   /** Ends the running turn as interrupted and says so to whoever waits for it. */
   interrupt(message: string): void;
   waits(sender: Connection): boolean;
+  readonly owesError: boolean;
 }
 
 export const createHostTurns = (options: {
@@ -109,5 +110,8 @@ export const createHostTurns = (options: {
       runner.interrupt(message);
     },
     waits: runner.waits,
+    get owesError() {
+      return runner.owesError;
+    },
   };
 };

@@ -3,9 +3,9 @@ import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
-import type { Unit } from "../sessions/unit.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { SessionRow } from "../store/store.ts";
-import { type Declarations, nothingDeclared, splitParameters, unite } from "./declarations.ts";
+import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
 import { askAttachment } from "./host-callbacks.ts";
 import { createEventIntake } from "./host-events.ts";
 import type { HostServices } from "./host-services.ts";
@@ -97,6 +97,7 @@ export const createSessionHost = (options: {
   };
 
   const intake = createEventIntake({
+    clock,
     session: row.id,
     attachments,
     turns,
@@ -104,7 +105,7 @@ export const createSessionHost = (options: {
     clientMessageId: (id) => renamed.get(id),
     onEvent: (type, data) => {
       upstream.foldEvent(type, data);
-      if (type === "session.title_changed" && isObject(data) && typeof data["title"] === "string") {
+      if (!row.ephemeral && type === "session.title_changed" && isObject(data) && typeof data["title"] === "string") {
         store.sessions
           .update(row.id, { title: data["title"] })
           .catch((error) => log.error({ session: row.id, error }, "the title of the session was not stored"));
@@ -198,7 +199,7 @@ export const createSessionHost = (options: {
       return runtimeOf(upstream.life);
     },
     open,
-    watch: (connection, name) => attach(connection, name, nothingDeclared),
+    watch: (connection, name) => attach(connection, name, watcherDeclares),
     detach,
     call,
     send: turns.send,

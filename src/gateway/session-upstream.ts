@@ -12,7 +12,7 @@ import {
   recordAfterResume,
   type SessionRecord,
 } from "../sessions/record.ts";
-import type { Unit } from "../sessions/unit.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { HostServices } from "./host-services.ts";
@@ -87,8 +87,9 @@ export const createSessionUpstream = (options: {
   const call = (runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope> =>
     runtime.peer.request(method, { ...params, sessionId: row.id });
 
+  /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
   const save = (): Promise<void> =>
-    store.sessions.update(row.id, { record: JSON.stringify(record), createdUpstream: created });
+    store.sessions.update(row.id, { createdUpstream: created, ...(!row.ephemeral && { record: JSON.stringify(record) }) });
 
   const openIn = async (runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void> => {
     const united = declared();
@@ -96,7 +97,7 @@ export const createSessionUpstream = (options: {
     const result = (await call(runtime, method, { ...parameters, ...extra })).result();
     lastOpened = isObject(result) ? (result as JsonObject) : {};
     openedWith = JSON.stringify(united);
-    await call(runtime, "session.options.update", { ...record.options, ...optionsPatch(policy) });
+    await call(runtime, "session.options.update", { ...record.options, ...optionsPatch(policy, record.options) });
     for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
       const { eventType } = interest;
       interest.handle = interestHandle(await call(runtime, "session.eventLog.registerInterest", { eventType }));

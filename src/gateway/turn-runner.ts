@@ -45,12 +45,16 @@ export interface TurnRunner {
   /** The runtime has gone. */
   interrupt(message: string): void;
   waits(sender: Connection): boolean;
+  /** Must a `session.error` of the running turn still come? */
+  readonly owesError: boolean;
 }
 
 interface Progress {
   content: string;
   usage: Usage;
   error: string | undefined;
+  /** The model's part of the turn has failed; a `session.error` says how, sometimes only after the idle. */
+  failing: boolean;
   aborted: boolean;
   startedAt: number;
   firstTokenAt: number | undefined;
@@ -109,6 +113,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       content: "",
       usage: { inputTokens: 0, outputTokens: 0 },
       error: undefined,
+      failing: false,
       aborted: false,
       startedAt: clock.monotonic(),
       firstTokenAt: undefined,
@@ -152,6 +157,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
           inputTokens: progress.usage.inputTokens + Number(data["inputTokens"] ?? 0),
           outputTokens: progress.usage.outputTokens + Number(data["outputTokens"] ?? 0),
         };
+        break;
+      case "model.turn_failed":
+        progress.failing = true;
         break;
       case "session.error":
         progress.error ??= typeof data["message"] === "string" ? data["message"] : "The turn failed.";
@@ -197,6 +205,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       acceptances.get(turn)?.reject(new SquadronError("runtime_gone", message));
       acceptances.delete(turn);
       finish(turn, { kind: "interrupted", message });
+    },
+    get owesError() {
+      return progress !== undefined && progress.failing && progress.error === undefined;
     },
     waits: (sender) => queue.hasUnfinished(sender, queue.current),
   };

@@ -6,7 +6,7 @@ import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn-queue.ts";
-import type { Unit } from "../sessions/unit.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
@@ -43,7 +43,7 @@ export interface Connection {
   create(params: unknown, traits: NewSessionTraits): Promise<JsonObject>;
   /** `session.send`, with the turn to wait for. */
   send(params: unknown): Promise<SentMessage>;
-  /** Attaches to one's own session without declaring or changing anything. */
+  /** Attaches to one's own session without a handler and without changing its record. */
   watch(name: string): Promise<Attachment>;
   unwatch(attachment: Attachment): Promise<void>;
   /** Detaches from every session. Others notice nothing. */
@@ -54,6 +54,8 @@ export interface Connection {
 export interface NewSessionTraits {
   readonly ephemeral: boolean;
   readonly visibility: "private" | "shared";
+  /** Refuse with `name_taken` instead of joining one's own session of that name. */
+  readonly mustBeNew?: boolean;
 }
 
 /** A connection's hold on one session. */

@@ -1,10 +1,4 @@
-import type { Isolation } from "../config/config.ts";
-
-/** What isolation puts into one runtime. `key` is a stable name for it, never a path. */
-export interface Unit {
-  readonly isolation: Isolation;
-  readonly key: string;
-}
+import type { Isolation, Unit } from "../kernel/isolation.ts";
 
 const part = (text: string): string => encodeURIComponent(text);
 

@@ -1,4 +1,4 @@
-import type { Isolation } from "../config/config.ts";
+import type { Isolation } from "../kernel/isolation.ts";
 import type { Role } from "../kernel/principal.ts";
 
 /** A session as the store holds it. Times are milliseconds since 1970. */

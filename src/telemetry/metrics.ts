@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "@prometheus-io/client";
-import type { Isolation } from "../config/config.ts";
+import type { Isolation } from "../kernel/isolation.ts";
 
 export type TurnOutcome = "completed" | "failed" | "interrupted" | "aborted";
 export type ModelCallOutcome = "completed" | "failed" | "denied" | "aborted" | "timeout";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
-import type { Isolation } from "../../src/config/config.ts";
+import type { Isolation } from "../../src/kernel/isolation.ts";
 import { startBareRuntime } from "../support/bare-runtime.ts";
 import { runSessionProgram, type Transcript } from "../support/session-program.ts";
 import { modelKey, startTestNode } from "../support/test-node.ts";

@@ -1,7 +1,8 @@
 import { CopilotClient, type CopilotClientOptions, RuntimeConnection } from "@github/copilot-sdk";
 import { join } from "node:path";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
-import type { Allow, Config, Isolation, Policy, StaticKey } from "../../src/config/config.ts";
+import type { Allow, Config, Policy, StaticKey } from "../../src/config/config.ts";
+import type { Isolation } from "../../src/kernel/isolation.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { type SquadronNode, startNode } from "../../src/node.ts";
 import { tempDir } from "./temp.ts";

@@ -18,6 +18,7 @@ import { createClientTokens } from "./client-tokens.ts";
 import { createConnection } from "./connection.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { createHosts } from "./hosts.ts";
+import { createRequestOwners } from "./request-owners.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
 /** The one door: every face opens connections here, and here alone runtimes are spoken with. */
@@ -55,6 +56,7 @@ const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
   const tokens = createClientTokens();
+  const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
   const hosts = createHosts({
@@ -69,6 +71,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     metrics,
     hosts,
     tokens,
+    requests,
     audit,
     githubRoutes: options.githubRoutes,
     runtimeVersion: options.runtimeVersion,
@@ -151,7 +154,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       notification: (frame) => {
         if (frame.method === "session.event" && frame.sessionId !== undefined) {
           const host = hosts.find(frame.sessionId);
-          if (host !== undefined && host.runtime === runtime) host.event(frame);
+          if (host === undefined || host.runtime !== runtime) return;
+          requests.observe(host.row.id, frame);
+          host.event(frame);
         } else if (frame.method === "session.lifecycle") lifecycle(runtime, frame);
       },
     }),

@@ -88,6 +88,7 @@ export const callSession = async (
 ): Promise<unknown> => {
   const held = await heldSession(services, connection, params["sessionId"]);
   const { sessionId: _name, ...rest } = params;
+  if (services.requests.isForeign(rest["requestId"], held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest["requestId"], connection)) return { success: false };
   const answer = special[entry.method];
   if (answer !== undefined) return answer(held, rest, connection);

@@ -1,0 +1,232 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withValues } from "../../src/gateway/ids.ts";
+import { type MethodEntry, methodEntries } from "../../src/wire/method-table.ts";
+import { dangerousValue } from "../support/dangerous.ts";
+import { connectRaw, type RawAnswer, type RawClient } from "../support/raw-client.ts";
+import { startTestNode, type TestNode, users } from "../support/test-node.ts";
+import { leaks, openVictim, type Victim } from "../support/victim.ts";
+import { eventually } from "../support/wait.ts";
+
+/** The codes that say: your policy does not let you. Those are counted and audited. */
+const denialCodes: ReadonlySet<unknown> = new Set([
+  "method_denied",
+  "method_unknown",
+  "parameter_denied",
+  "model_denied",
+  "forbidden",
+]);
+/** Methods that somebody might think of and no schema has. */
+const inventedMethods = [
+  "session.read",
+  "sessions.get",
+  "runtime.exec",
+  "shell.exec",
+  "constructor",
+  "__proto__",
+  "",
+  "toString",
+  "rpc.discover",
+];
+/** Its answer tells the time. */
+const tellsTime: ReadonlySet<string> = new Set(["ping"]);
+/** The owner's name becomes a session of the caller's own: see the test of it. */
+const makesOwn: ReadonlySet<string> = new Set(["session.create"]);
+
+interface Call {
+  readonly method: string;
+  readonly params: Record<string, unknown>;
+}
+
+const invented: readonly Pick<MethodEntry, "method" | "params" | "ids">[] = inventedMethods.map((method) => ({
+  method,
+  params: {},
+  ids: { params: ["sessionId"], result: [], events: [] },
+}));
+
+/** Every way in which one method can be pointed at this session: bare, with each parameter alone, with all. */
+const callsOf = (
+  { method, params, ids }: Pick<MethodEntry, "method" | "params" | "ids">,
+  id: string,
+  file: string,
+): Call[] => {
+  let bare: Record<string, unknown> = { sessionId: id };
+  for (const path of ids.params) {
+    const key = path.split(/[.[]/)[0] ?? path;
+    bare = withValues({ ...bare, [key]: dangerousValue(key, file, id) }, path, () => id) as Record<
+      string,
+      unknown
+    >;
+  }
+  const names = Object.keys(params).filter((name) => name !== "sessionId");
+  const alone = names.map((name) => ({ ...bare, [name]: dangerousValue(name, file, id) }));
+  const all = Object.fromEntries(names.map((name) => [name, dangerousValue(name, file, id)]));
+  return [bare, ...alone, { ...all, ...bare }, {}].map((given) => ({ method, params: given }));
+};
+
+/** Calls many at a time; the answers stand where their calls stood. */
+const callAll = async (
+  client: RawClient,
+  calls: readonly Call[],
+  deadlineMs = 20_000,
+): Promise<RawAnswer[]> => {
+  const answers: RawAnswer[] = [];
+  const atOnce = 200;
+  for (let at = 0; at < calls.length; at += atOnce) {
+    const some = calls.slice(at, at + atOnce);
+    answers.push(
+      ...(await Promise.all(some.map(({ method, params }) => client.call(method, params, deadlineMs)))),
+    );
+  }
+  return answers;
+};
+
+const deniedTotal = async ({ node }: TestNode): Promise<number> => {
+  const lines = (await node.metrics.text())
+    .split("\n")
+    .filter((line) => line.startsWith("squadron_frames_denied_total"));
+  return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+};
+
+let squadron: TestNode;
+let victim: Victim;
+let file: string;
+let history: string;
+
+beforeAll(async () => {
+  squadron = await startTestNode({ isolation: "shared" });
+  file = join(squadron.directory, "host-file.png");
+  await writeFile(file, "CANARY-HOST-FILE-7b7b");
+  victim = await openVictim(squadron);
+  history = await victim.history();
+});
+afterAll(async () => {
+  await victim?.client.close();
+  await squadron?.stop();
+});
+
+const untouched = async (): Promise<void> => {
+  expect(await victim.history()).toBe(history);
+  expect(await squadron.node.store.sessions.byId(victim.row.id)).toMatchObject({
+    title: victim.row.title,
+    record: victim.row.record,
+  });
+};
+
+describe.each(["bob", "carol"] as const)("every method, as %s, at Alice's session", (user) => {
+  it.each(["name", "internal", "public"] as const)("by her %s id: she is not there", async (kind) => {
+    await using client = await connectRaw(squadron.node.sdk.port, users[user].key);
+    const id = victim.ids[kind];
+    const nobody = [...id].map((letter) => (/[a-z0-9]/.test(letter) ? "q" : letter)).join("");
+    const entries = [...methodEntries(), ...invented].filter(({ method }) => !makesOwn.has(method));
+    const callsAt = (target: string) => entries.flatMap((entry) => callsOf(entry, target, file));
+    const denied = await deniedTotal(squadron);
+    const calls = callsAt(id);
+    const answers = await callAll(client, calls);
+    const denials = answers.filter(
+      (answer) => answer.kind === "error" && denialCodes.has(answer.code),
+    ).length;
+    expect((await deniedTotal(squadron)) - denied).toBe(denials);
+    expect(denials).toBeGreaterThan(400);
+
+    const counterparts = await callAll(client, callsAt(nobody));
+    for (const [index, answer] of answers.entries()) {
+      const { method, params } = calls[index] ?? { method: "", params: {} };
+      const what = `${method} ${JSON.stringify(params)}`;
+      if (answer.kind === "error") expect(answer.code, what).toEqual(expect.any(String));
+      if (!tellsTime.has(method))
+        expect(answer.text.replaceAll(id, nobody), what).toBe(counterparts[index]?.text);
+      expect(leaks(victim, answer.text, JSON.stringify(params)), what).toEqual([]);
+    }
+    expect(client.messages.filter(({ body }) => "method" in body)).toEqual([]);
+    expect(client.received().includes("CANARY-HOST-FILE")).toBe(false);
+    expect(client.received().includes(squadron.model.url)).toBe(false);
+    await untouched();
+  });
+
+  it("a session that he makes by her name is his own, and empty", async () => {
+    await using client = await connectRaw(squadron.node.sdk.port, users[user].key);
+    for (const id of Object.values(victim.ids)) {
+      for (const { params } of callsOf(
+        { method: "session.create", params: {}, ids: { params: [], result: [], events: [] } },
+        id,
+        file,
+      )) {
+        await client.ask("session.create", params);
+      }
+      const { events } = await client.ask("session.getMessages", { sessionId: id });
+      expect(JSON.stringify(events)).not.toContain("user.message");
+      await client.ask("session.delete", { sessionId: id });
+    }
+    expect(leaks(victim, client.received(), JSON.stringify(victim.ids))).toEqual([]);
+    await untouched();
+  });
+
+  it("every method on a session of his own tells nothing of hers", async () => {
+    await using client = await connectRaw(squadron.node.sdk.port, users[user].key);
+    client.answerWith(() => ({}));
+    const own = `own-of-${user}`;
+    await client.ask("session.create", { sessionId: own, requestPermission: true, hooks: true });
+    const ending: ReadonlySet<string> = new Set([
+      "session.delete",
+      "session.destroy",
+      "session.detach",
+      "sessions.delete",
+      "sessions.bulkDelete",
+      "sessions.close",
+      "session.create",
+    ]);
+    const entries = methodEntries().filter(
+      ({ verdict, scope, method }) =>
+        verdict !== "deny" && (scope === "session" || scope === "global") && !ending.has(method),
+    );
+    const filler = (name: string): unknown =>
+      ({ sessionIds: [own], limit: 100, max: 100, waitMs: 0, prefix: "", filter: {} })[name] ?? "x";
+    const waitMs = 2_000;
+    const results = await Promise.allSettled(
+      entries.flatMap(({ method, params }) => {
+        const allowed = Object.entries(params)
+          .filter(([, { kind }]) => kind === "allow")
+          .map(([name]) => name);
+        const full = Object.fromEntries(allowed.map((name) => [name, filler(name)]));
+        return [{ sessionId: own }, { ...full, sessionId: own }].map((given) =>
+          client.call(method, given, waitMs),
+        );
+      }),
+    );
+    const answered = results.filter(({ status }) => status === "fulfilled").length;
+    expect(answered).toBeGreaterThan(results.length * 0.9);
+    expect(leaks(victim, client.received())).toEqual([]);
+    expect(client.received().includes(squadron.model.url)).toBe(false);
+    await client.close();
+    await untouched();
+  });
+});
+
+it("each method that nobody may call is audited with who called it", async () => {
+  await using client = await connectRaw(squadron.node.sdk.port, users.bob.key);
+  const methods = methodEntries()
+    .filter(({ verdict, scope }) => verdict === "deny" || scope === "callback" || scope === "notification")
+    .map(({ method }) => method);
+  const since = (await squadron.node.store.audit.list({ limit: 1 }))[0]?.id ?? 0;
+  for (const answer of await callAll(
+    client,
+    methods.map((method) => ({ method, params: { sessionId: victim.name } })),
+  )) {
+    expect(answer).toMatchObject({ kind: "error", code: expect.stringMatching(/^method_(denied|unknown)$/) });
+  }
+  await eventually(
+    async () => {
+      const entries = (await squadron.node.store.audit.list({ limit: 20_000 })).filter(
+        ({ id, user }) => id > since && user === "bob",
+      );
+      return new Set(entries.map(({ target }) => target)).size >= methods.length;
+    },
+    { what: `an audit entry of each of ${methods.length} methods` },
+  );
+});
+
+it("Alice's session answers as before", async () => {
+  expect(await victim.say("[[count]]")).toBe("3");
+});

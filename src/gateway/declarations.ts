@@ -42,6 +42,9 @@ export const nothingDeclared: Declarations = {
   tokenRegistration: undefined,
 };
 
+/** Whoever only watches wants to see answers grow. */
+export const watcherDeclares: Declarations = { ...nothingDeclared, flags: new Set(["streaming"]) };
+
 const listOf = (value: unknown): readonly JsonObject[] =>
   Array.isArray(value) ? value.filter((item): item is JsonObject => isObject(item)) : [];
 

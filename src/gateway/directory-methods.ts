@@ -60,6 +60,7 @@ const remove = async (services: GatewayServices, connection: Connection, name: s
   const row = await named(services, connection, name);
   if (row === undefined) return false;
   await services.hosts.delete(row);
+  if (row.ephemeral) return true;
   services.audit.record(connection.principal, { action: "session.delete", target: row.publicId, outcome: "ok" });
   for (const other of services.connectionsOf(connection.principal)) {
     other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });

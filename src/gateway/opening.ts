@@ -21,6 +21,9 @@ const claim = async (
   const { tenant, user } = principal;
   for (;;) {
     const existing = await store.sessions.byName(tenant, user, name);
+    if (existing !== undefined && traits.mustBeNew === true) {
+      throw new SquadronError("name_taken", "You have a session of this name already.", { details: { id: existing.publicId } });
+    }
     if (existing !== undefined) return { row: existing, made: false };
     const id = newUuid();
     const now = clock.now();

@@ -1,0 +1,83 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { ClientLink, Connection } from "../gateway/vocabulary.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject } from "../kernel/json.ts";
+import { callerOf } from "./caller.ts";
+import type { HttpContext } from "./context.ts";
+
+/** An event of a session, as runtimes shape them. */
+export interface SessionEvent {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+const eventIn = (params: unknown): SessionEvent | undefined => {
+  const event = isObject(params) ? params.event : undefined;
+  return isObject(event) && typeof event.type === "string" ? { ...event, type: event.type } : undefined;
+};
+
+/** The gateway's way to a client that only sends requests: its sessions' events go to `onEvent`, it answers no callback. */
+const linkTo = (onEvent: (event: SessionEvent) => void): ClientLink => {
+  const notify = (method: unknown, params: unknown): void => {
+    const event = method === "session.event" ? eventIn(params) : undefined;
+    if (event !== undefined) onEvent(event);
+  };
+  return {
+    kind: "http",
+    notify,
+    sendRaw(body) {
+      const message: unknown = JSON.parse(body.toString());
+      if (isObject(message)) notify(message.method, message.params);
+    },
+    request: async (method) => {
+      throw new SquadronError("method_unknown", `A client of the HTTP API does not answer ${method}.`);
+    },
+  };
+};
+
+const nobodyListens = (): void => undefined;
+
+/** Runs `use` with a connection of the request's sender, closed afterwards. The server waits for it before it closes. */
+export const withConnection = <T>(
+  { gateway, working, log }: HttpContext,
+  request: FastifyRequest,
+  use: (connection: Connection) => Promise<T>,
+  onEvent: (event: SessionEvent) => void = nobodyListens,
+): Promise<T> => {
+  const run = async (): Promise<T> => {
+    const { principal, githubToken } = callerOf(request);
+    const connection = gateway.connect(principal, linkTo(onEvent), githubToken);
+    log.debug({ request: request.id, connection: connection.id }, "http request connected");
+    try {
+      return await use(connection);
+    } finally {
+      await connection.close();
+    }
+  };
+  const work = run();
+  const settled = work.then(
+    () => undefined,
+    () => undefined,
+  );
+  working.add(settled);
+  void settled.then(() => working.delete(settled));
+  return work;
+};
+
+/** Aborts when the client goes away (`cancelled`) or the server closes (`draining`). */
+export const requestSignal = ({ closing }: HttpContext, reply: FastifyReply): AbortSignal => {
+  const gone = new AbortController();
+  const leave = (): void => gone.abort(new SquadronError("cancelled", "The client went away."));
+  reply.raw.once("close", leave);
+  if (reply.raw.destroyed) leave();
+  return AbortSignal.any([gone.signal, closing]);
+};
+
+/** The work's result, or the signal's reason if that comes first. The work itself goes on. */
+export const unlessAborted = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const aborted = (): void => reject(signal.reason);
+    if (signal.aborted) aborted();
+    signal.addEventListener("abort", aborted, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
+  });

@@ -1,0 +1,61 @@
+import type { FastifyRequest } from "fastify";
+import { SquadronError } from "../kernel/errors.ts";
+import { parseRecord } from "../sessions/record.ts";
+import type { OwnedSession } from "../store/store.ts";
+import { callerOf } from "./caller.ts";
+import type { HttpContext } from "./context.ts";
+
+/**
+ * The session of this public id, if the request's sender has a part in it. Rejects with `session_deleted` if it was the
+ * sender's and is no more, with `session_not_found` for all others, existing or not.
+ */
+export const findSession = async (
+  { store }: Pick<HttpContext, "store">,
+  request: FastifyRequest,
+  publicId: string,
+): Promise<OwnedSession> => {
+  const { tenant, user } = callerOf(request).principal;
+  const row = await store.sessions.byPublicId(publicId, tenant, user);
+  if (row !== undefined && !row.ephemeral) return row;
+  if (await store.sessions.wasDeleted(publicId, tenant, user)) {
+    throw new SquadronError("session_deleted", "This session has been deleted.");
+  }
+  throw new SquadronError("session_not_found", "There is no such session.");
+};
+
+const isoTime = (ms: number): string => new Date(ms).toISOString();
+
+/** What everybody who may see the session sees of it. */
+const describe = ({ gateway }: Pick<HttpContext, "gateway">, row: OwnedSession) => {
+  const host = gateway.services.hosts.find(row.id);
+  const recorded = (host?.record ?? parseRecord(row.record)).parameters.model;
+  return {
+    id: row.publicId,
+    visibility: row.visibility,
+    state:
+      host === undefined || host.life === "asleep" || host.life === "deleted"
+        ? ("hibernated" as const)
+        : ("live" as const),
+    busy: host?.busy ?? false,
+    model: typeof recorded === "string" ? recorded : null,
+    createdAt: isoTime(row.createdAt),
+    lastUsedAt: isoTime(row.lastUsedAt),
+    usage: { inputTokens: row.inputTokens, outputTokens: row.outputTokens },
+  };
+};
+
+export const describeOwn = (context: Pick<HttpContext, "gateway">, row: OwnedSession) => ({
+  ...describe(context, row),
+  name: row.name,
+  title: row.title,
+  role: row.role,
+});
+
+/** For administrators, who see no content: a title is the begin of the first message. */
+export const describeAdministered = (context: Pick<HttpContext, "gateway">, row: OwnedSession) => ({
+  ...describe(context, row),
+  tenant: row.tenant,
+  owner: row.owner,
+  isolation: row.isolation,
+  ephemeral: row.ephemeral,
+});

@@ -1,0 +1,140 @@
+import fastifyHelmet from "@fastify/helmet";
+import { fastify } from "fastify";
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { SquadronError } from "../kernel/errors.ts";
+import { newId } from "../kernel/ids.ts";
+import { accountRoutes } from "./account-routes.ts";
+import { adminRoutes } from "./admin-routes.ts";
+import { authenticate, knownCaller } from "./caller.ts";
+import type { HttpApp, HttpContext } from "./context.ts";
+import { docsRoutes } from "./docs-routes.ts";
+import { messagesRoutes } from "./messages-routes.ts";
+import { collectOpenApi } from "./openapi.ts";
+import { operationsRoutes } from "./operations-routes.ts";
+import { sendProblem } from "./problem.ts";
+import { promptsRoutes } from "./prompts-routes.ts";
+import { sessionsRoutes } from "./sessions-routes.ts";
+
+const bodyLimit = 4 * 1024 * 1024;
+/** Longest time for a whole request to come in. */
+const requestTimeoutMs = 60_000;
+
+/** The node's HTTP port. */
+export interface HttpServer {
+  readonly host: string;
+  readonly port: number;
+  /** Ends what waits and every event stream with `draining`, then closes. Running turns go on without their listeners. */
+  close(): Promise<void>;
+}
+
+export type HttpOptions = Pick<
+  HttpContext,
+  "gateway" | "identity" | "store" | "fleet" | "metrics" | "clock" | "log"
+> & {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+};
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^127(\.\d+){3}$/.test(host);
+
+/** A client's own id is taken over if it is a plain word. */
+const requestId = (given: string | string[] | undefined): string =>
+  typeof given === "string" && /^[\w.:-]{1,100}$/.test(given) ? given : newId("req");
+
+const createApp = (): HttpApp => {
+  const app = fastify({
+    bodyLimit,
+    requestTimeout: requestTimeoutMs,
+    genReqId: ({ headers }) => requestId(headers["x-request-id"]),
+    routerOptions: { maxParamLength: 500 },
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  const parseJson = app.getDefaultJsonParser("error", "error");
+  // Many clients name the type of a body that they do not send, with DELETE above all.
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body: string, done) => {
+    if (body === "") done(null, undefined);
+    else parseJson(request, body, done);
+  });
+  return app;
+};
+
+/** What is the same for every request: its id, its headers, its line in the log, its figures, its errors. */
+const observe = (app: HttpApp, { clock, log, metrics }: HttpContext): void => {
+  const startedAt = new WeakMap<object, number>();
+
+  app.addHook("onRequest", async (request, reply) => {
+    startedAt.set(request, clock.monotonic());
+    reply.header("x-request-id", request.id).header("cache-control", "no-store");
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const ms = clock.monotonic() - (startedAt.get(request) ?? clock.monotonic());
+    const route = request.routeOptions.url ?? "unmatched";
+    const status = reply.raw.writableFinished ? reply.statusCode : 499;
+    metrics.httpRequest({ method: request.method, route, status, seconds: ms / 1000 });
+    const { tenant, user } = knownCaller(request) ?? {};
+    log.info(
+      { request: request.id, method: request.method, route, status, ms: Math.round(ms), tenant, user },
+      "http request",
+    );
+  });
+  app.setErrorHandler((error, request, reply) => sendProblem(log, error, request, reply));
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      log,
+      new SquadronError("not_found", "There is nothing at this address; /docs tells what there is."),
+      request,
+      reply,
+    ),
+  );
+};
+
+/** Builds the HTTP API, without listening. */
+export const buildHttpApp = async (
+  context: HttpContext,
+  options: { readonly metricsNeedKey: boolean },
+): Promise<HttpApp> => {
+  const app = createApp();
+  observe(app, context);
+  await app.register(fastifyHelmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+    },
+    strictTransportSecurity: false,
+  });
+  await collectOpenApi(app);
+  operationsRoutes(app, context, options);
+  docsRoutes(app);
+  await app.register(async (plain) => {
+    const api = plain.withTypeProvider<ZodTypeProvider>();
+    api.addHook("onRequest", async (request) => {
+      await authenticate(context, request);
+    });
+    for (const routes of [promptsRoutes, sessionsRoutes, messagesRoutes, accountRoutes, adminRoutes])
+      routes(api, context);
+  });
+  await app.ready();
+  return app;
+};
+
+/** Opens the HTTP API. Rejects when the address is taken. */
+export const openHttp = async ({ host, port, ...parts }: HttpOptions): Promise<HttpServer> => {
+  const closing = new AbortController();
+  const working = new Set<Promise<unknown>>();
+  const context: HttpContext = { ...parts, closing: closing.signal, working };
+  const app = await buildHttpApp(context, { metricsNeedKey: !isLoopback(host) });
+  await app.listen({ host, port });
+  const address = app.server.address();
+  return {
+    host,
+    port: typeof address === "object" && address !== null ? address.port : port,
+    async close() {
+      closing.abort(new SquadronError("draining", "The node is shutting down."));
+      await Promise.all(working);
+      await app.close();
+    },
+  };
+};

@@ -1,0 +1,144 @@
+import { z } from "zod";
+import { withConnection } from "./connection.ts";
+import type { HttpApp, HttpContext } from "./context.ts";
+import { findSession } from "./found-session.ts";
+import { historyEvents, messagesOf, pageOf } from "./history.ts";
+import {
+  answerOrEvents,
+  attachment,
+  cursor,
+  failures,
+  limit,
+  prompt,
+  sessionParams,
+  turnAnswer,
+} from "./schemas.ts";
+import { answerTo } from "./turn.ts";
+import { type RunTurn, replyWithTurn } from "./turn-reply.ts";
+
+const tags = ["messages"];
+
+const message = z
+  .object({ id: z.string(), role: z.enum(["user", "assistant"]), content: z.string(), at: z.string() })
+  .meta({ id: "Message" });
+const event = z.looseObject({ type: z.string() }).meta({ id: "SessionEvent" });
+
+/** What is said in a session. */
+export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
+  app.post(
+    "/v1/sessions/:id/messages",
+    {
+      bodyLimit: 32 * 1024 * 1024,
+      schema: {
+        operationId: "sendMessage",
+        summary: "Say something and get the answer",
+        description:
+          "Messages of one session are answered one after the other. The turn goes on when the client goes away; its answer is then in the history.",
+        tags,
+        params: sessionParams,
+        querystring: z.strictObject({
+          wait: z
+            .enum(["true", "false"])
+            .default("true")
+            .describe("`false`: 202 as soon as the message has been taken"),
+        }),
+        body: z.strictObject({ prompt, attachments: z.array(attachment).max(20).optional() }),
+        response: {
+          200: answerOrEvents(turnAnswer),
+          202: z.object({ turnId: z.string() }).describe("The message has been taken"),
+          ...failures,
+        },
+      },
+    },
+    async (request, reply) => {
+      const { name: sessionId } = await findSession(context, request, request.params.id);
+      const { prompt, attachments } = request.body;
+      const params = { sessionId, prompt, ...(attachments !== undefined && { attachments }) };
+      if (request.query.wait === "false") {
+        const { messageId } = await withConnection(context, request, async (connection) => {
+          await connection.watch(sessionId);
+          return connection.send(params);
+        });
+        return reply.code(202).send({ turnId: messageId });
+      }
+      const run: RunTurn = (events, signal) =>
+        withConnection(
+          context,
+          request,
+          async (connection) => {
+            await connection.watch(sessionId);
+            return answerTo(await events.send(connection, params), signal);
+          },
+          events.take,
+        );
+      return replyWithTurn(context, request, reply, run, (answer) => answer);
+    },
+  );
+
+  app.get(
+    "/v1/sessions/:id/messages",
+    {
+      schema: {
+        operationId: "listMessages",
+        summary: "The conversation so far, the oldest first",
+        tags,
+        params: sessionParams,
+        querystring: z.strictObject({
+          cursor: cursor.optional(),
+          limit: limit(500),
+          view: z
+            .enum(["messages", "events"])
+            .default("messages")
+            .describe("`events`: everything that the runtime recorded"),
+        }),
+        response: {
+          200: z.object({
+            messages: z.array(message).optional(),
+            events: z.array(event).optional(),
+            next: z.string().optional(),
+          }),
+          ...failures,
+        },
+      },
+    },
+    async (request) => {
+      const { name: sessionId } = await findSession(context, request, request.params.id);
+      const answer = await withConnection(context, request, async (connection) => {
+        await connection.watch(sessionId);
+        return connection.request("session.getMessages", { sessionId });
+      });
+      const events = historyEvents(answer);
+      if (request.query.view === "events") {
+        const { items, ...rest } = pageOf(events, request.query);
+        return { events: items, ...rest };
+      }
+      const { items, ...rest } = pageOf(messagesOf(events), request.query);
+      return { messages: items, ...rest };
+    },
+  );
+
+  app.post(
+    "/v1/sessions/:id/abort",
+    {
+      schema: {
+        operationId: "abortTurn",
+        summary: "Abort the running turn",
+        tags,
+        params: sessionParams,
+        response: {
+          200: z.object({ aborted: z.boolean().describe("false: nothing was running") }),
+          ...failures,
+        },
+      },
+    },
+    async (request) => {
+      const { name: sessionId, id } = await findSession(context, request, request.params.id);
+      if (context.gateway.services.hosts.find(id)?.busy !== true) return { aborted: false };
+      await withConnection(context, request, async (connection) => {
+        await connection.watch(sessionId);
+        await connection.request("session.abort", { sessionId });
+      });
+      return { aborted: true };
+    },
+  );
+};

@@ -1,0 +1,94 @@
+import { z } from "zod";
+
+/** Every error response; `code` is stable, `detail` is for people. */
+export const problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    details: z.record(z.string(), z.unknown()),
+    instance: z.string(),
+    requestId: z.string(),
+  })
+  .meta({ id: "Problem" });
+
+/** What every route may answer instead of what it is for. */
+export const failures = {
+  default: {
+    description: "An error; the table at /docs#errors has every code.",
+    content: { "application/problem+json": { schema: problem } },
+  },
+} as const;
+
+export const time = z.iso.datetime().describe("UTC");
+export const usage = z.object({ inputTokens: z.int(), outputTokens: z.int() }).meta({ id: "Usage" });
+export const visibility = z.enum(["private", "shared"]);
+export const cursor = z.string().min(1).max(500).describe("`next` of the page before");
+export const limit = (most: number) => z.coerce.number().int().min(1).max(most).default(Math.min(50, most));
+export const name = z.string().min(1).max(200);
+export const sessionParams = z.object({
+  id: z.string().max(200).describe("The session's public id, `ses_…`"),
+});
+
+const maxText = 1_000_000;
+export const prompt = z.string().min(1).max(maxText);
+export const model = z.string().min(1).max(200);
+/** A text alone is appended to the runtime's own system message. */
+export const systemMessage = z.union([
+  z.string().min(1).max(maxText),
+  z.strictObject({ mode: z.enum(["append", "replace"]), content: z.string().min(1).max(maxText) }),
+]);
+
+export const attachment = z
+  .strictObject({
+    type: z.literal("blob"),
+    data: z.base64().describe("The content, base64"),
+    mimeType: z.string().min(1).max(200),
+    displayName: z.string().min(1).max(200).optional(),
+  })
+  .meta({ id: "Attachment" });
+
+export const turnAnswer = z
+  .object({ turnId: z.string(), content: z.string(), usage })
+  .meta({ id: "TurnAnswer" });
+
+const describedSession = z.object({
+  id: z.string(),
+  name: z.string().describe("The user's own name for it, which SDK clients use as its id"),
+  title: z.string().nullable(),
+  role: z.enum(["owner", "writer", "reader"]),
+  visibility,
+  state: z.enum(["live", "hibernated"]).describe("In a runtime's memory, or only stored"),
+  busy: z.boolean(),
+  model: z.string().nullable(),
+  createdAt: time,
+  lastUsedAt: time,
+  usage,
+});
+export const session = describedSession.meta({ id: "Session" });
+export const administeredSession = describedSession
+  .omit({ name: true, title: true, role: true })
+  .extend({
+    tenant: z.string(),
+    owner: z.string(),
+    isolation: z.enum(["session", "user", "tenant", "shared"]),
+    ephemeral: z.boolean(),
+  })
+  .meta({ id: "AdministeredSession" });
+
+/** A response that is an answer, or the events that lead to it. */
+export const answerOrEvents = <T extends z.ZodType>(answer: T) => ({
+  description: "The answer; or, when the client accepts text/event-stream, the events of the turn.",
+  content: {
+    "application/json": { schema: answer },
+    "text/event-stream": {
+      schema: z
+        .string()
+        .describe(
+          "`turn.accepted`, the turn's events, then one of `turn.completed`, `turn.failed`, `turn.aborted`, `turn.interrupted`, `stream.closed`",
+        ),
+    },
+  },
+});

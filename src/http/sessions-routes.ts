@@ -1,0 +1,186 @@
+import type { FastifyRequest } from "fastify";
+import { z } from "zod";
+import { SquadronError } from "../kernel/errors.ts";
+import { newUuid } from "../kernel/ids.ts";
+import type { OwnedSession } from "../store/store.ts";
+import { callerOf } from "./caller.ts";
+import { withConnection } from "./connection.ts";
+import type { HttpApp, HttpContext } from "./context.ts";
+import { createCall } from "./create-call.ts";
+import { describeOwn, findSession } from "./found-session.ts";
+import {
+  cursor,
+  failures,
+  limit,
+  model,
+  name,
+  session,
+  sessionParams,
+  systemMessage,
+  visibility,
+} from "./schemas.ts";
+
+/** A filtered list looks at so many pages of the store at most; the client goes on with `next`. */
+const maxPages = 20;
+
+const tags = ["sessions"];
+
+/** The life of sessions. */
+export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
+  const { store, gateway } = context;
+
+  const named = async (request: FastifyRequest, name: string): Promise<OwnedSession | undefined> => {
+    const { tenant, user } = callerOf(request).principal;
+    return store.sessions.byName(tenant, user, name);
+  };
+
+  const nameTaken = async (request: FastifyRequest, name: string): Promise<SquadronError> => {
+    const existing = await named(request, name);
+    return new SquadronError("name_taken", "You have a session of this name already.", {
+      details: existing === undefined ? {} : { id: existing.publicId },
+    });
+  };
+
+  const audit = (request: FastifyRequest, action: string, target: string): void =>
+    gateway.services.audit.record(callerOf(request).principal, { action, target, outcome: "ok" });
+
+  app.post(
+    "/v1/sessions",
+    {
+      schema: {
+        operationId: "createSession",
+        summary: "Create a session",
+        description:
+          "A name that you use already is 409 `name_taken`, with the session's id in `details.id`.",
+        tags,
+        body: z.strictObject({
+          name: name.optional().describe("Your own name for it; a random one if absent"),
+          visibility: visibility.optional(),
+          model: model.optional(),
+          systemMessage: systemMessage.optional(),
+        }),
+        response: { 201: session, ...failures },
+      },
+    },
+    async (request, reply) => {
+      const { name = newUuid(), visibility = "private", ...asked } = request.body;
+      await withConnection(context, request, (connection) =>
+        connection.create(createCall(name, asked), { ephemeral: false, visibility, mustBeNew: true }),
+      );
+      const row = await named(request, name);
+      if (row === undefined)
+        throw new SquadronError("session_deleted", "The session was deleted while it was created.");
+      audit(request, "session.create", row.publicId);
+      return reply
+        .code(201)
+        .header("location", `/v1/sessions/${row.publicId}`)
+        .send(describeOwn(context, row));
+    },
+  );
+
+  app.get(
+    "/v1/sessions",
+    {
+      schema: {
+        operationId: "listSessions",
+        summary: "List your sessions, the last used first",
+        tags,
+        querystring: z.strictObject({
+          cursor: cursor.optional(),
+          limit: limit(200),
+          state: z.enum(["live", "hibernated"]).optional(),
+        }),
+        response: { 200: z.object({ sessions: z.array(session), next: z.string().optional() }), ...failures },
+      },
+    },
+    async (request) => {
+      const { tenant, user } = callerOf(request).principal;
+      const { limit, state } = request.query;
+      let next = request.query.cursor;
+      const found: ReturnType<typeof describeOwn>[] = [];
+      for (let page = 0; page < maxPages && found.length < limit; page++) {
+        const rows = await store.sessions.list(tenant, user, {
+          limit: limit - found.length,
+          ...(next !== undefined && { cursor: next }),
+        });
+        for (const row of rows.sessions) {
+          const described = describeOwn(context, row);
+          if (state === undefined || described.state === state) found.push(described);
+        }
+        next = rows.next;
+        if (next === undefined) break;
+      }
+      return { sessions: found, ...(next !== undefined && { next }) };
+    },
+  );
+
+  app.get(
+    "/v1/sessions/:id",
+    {
+      schema: {
+        operationId: "getSession",
+        summary: "One session",
+        tags,
+        params: sessionParams,
+        response: { 200: session, ...failures },
+      },
+    },
+    async (request) => describeOwn(context, await findSession(context, request, request.params.id)),
+  );
+
+  app.patch(
+    "/v1/sessions/:id",
+    {
+      schema: {
+        operationId: "changeSession",
+        summary: "Change a session's name or title",
+        description: "The name is your own; the title is the same for all who take part.",
+        tags,
+        params: sessionParams,
+        body: z
+          .strictObject({ name: name.optional(), title: z.string().min(1).max(500).optional() })
+          .refine(({ name, title }) => name !== undefined || title !== undefined, "Give a name or a title."),
+        response: { 200: session, ...failures },
+      },
+    },
+    async (request) => {
+      const { title, name } = request.body;
+      const row = await findSession(context, request, request.params.id);
+      if (title !== undefined) {
+        await withConnection(context, request, async (connection) => {
+          await connection.watch(row.name);
+          await connection.request("session.name.set", { sessionId: row.name, name: title });
+        });
+        await store.sessions.update(row.id, { title });
+      }
+      if (name !== undefined && name !== row.name) {
+        const { tenant, user } = callerOf(request).principal;
+        const renamed = await store.sessions.rename(tenant, user, row.name, name);
+        if (renamed === "name_taken") throw await nameTaken(request, name);
+        audit(request, "session.rename", row.publicId);
+      }
+      return describeOwn(context, await findSession(context, request, request.params.id));
+    },
+  );
+
+  app.delete(
+    "/v1/sessions/:id",
+    {
+      schema: {
+        operationId: "deleteSession",
+        summary: "Delete a session",
+        description: "Its history is gone for good; a running turn is interrupted.",
+        tags,
+        params: sessionParams,
+        response: { 204: z.undefined().describe("Deleted"), ...failures },
+      },
+    },
+    async (request, reply) => {
+      const { name } = await findSession(context, request, request.params.id);
+      await withConnection(context, request, (connection) =>
+        connection.request("session.delete", { sessionId: name }),
+      );
+      return reply.code(204).send();
+    },
+  );
+};

@@ -6,6 +6,7 @@ import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { KeyRow, Store } from "../store/store.ts";
 import { createKey, hashOf } from "./keys.ts";
+import { createOneTimeTokens } from "./one-time-tokens.ts";
 
 /** Longer tokens are refused unread. */
 const maxTokenLength = 4_096;
@@ -26,6 +27,8 @@ export interface Identity {
    * cannot be read.
    */
   authenticate(token: string | undefined): Promise<Authenticated>;
+  /** A token for a client within this process, good for one `authenticate`, soon. Throws `rate_limited` when too many are unused. */
+  oneTimeToken(principal: Principal): Secret;
 }
 
 /** Recognises the keys of the configuration and those of the store. A revoked key is refused from that moment on. */
@@ -35,6 +38,7 @@ export const createIdentity = (options: {
   readonly clock: Clock;
 }): Identity => {
   const { store, clock } = options;
+  const oneTimeTokens = createOneTimeTokens(clock);
   const staticKeys = options.keys.map(({ key, tenant, user, roles, githubToken }, at) => ({
     hash: hashOf(key.reveal()),
     authenticated: {
@@ -64,8 +68,11 @@ export const createIdentity = (options: {
   };
 
   return {
+    oneTimeToken: oneTimeTokens.issue,
     async authenticate(token) {
       if (token !== undefined && token !== "" && token.length <= maxTokenLength) {
+        const principal = oneTimeTokens.redeem(token);
+        if (principal !== undefined) return { principal, keyId: "embedded" };
         const hash = hashOf(token);
         const found = staticKey(hash) ?? (await storedKey(hash));
         if (found !== undefined) return found;

@@ -1,0 +1,79 @@
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { startScriptedModel } from "../../demo/scripted-model.ts";
+import { loadConfig } from "../config/load.ts";
+import { httpUrl, sdkEndpoint } from "../endpoints.ts";
+import { startNode } from "../node.ts";
+import { type Demo, demoPage } from "./demo-page.ts";
+import { isFree } from "./free-port.ts";
+import { stopRequested } from "./signals.ts";
+import { note, print, printJson } from "./terminal.ts";
+import { standardErrorLog } from "./up.ts";
+
+const host = "127.0.0.1";
+const usualPorts = { sdk: 4321, http: 8080 };
+
+const newKey = (user: string): string => `demo-${user}-${randomBytes(12).toString("hex")}`;
+
+const demoUsers = () => [
+  { tenant: "acme", user: "alice", key: newKey("alice"), roles: ["user"] },
+  { tenant: "globex", user: "bob", key: newKey("bob"), roles: ["user"] },
+  { tenant: "ops", user: "operator", key: newKey("operator"), roles: ["admin"] },
+];
+
+/** The port if it is free, else any. */
+const portOr0 = async (port: number): Promise<number> => ((await isFree(host, port)) ? port : 0);
+
+/** Everything of the demo that has to end again, in a directory of its own. */
+const startDemo = async (directory: string, parts: AsyncDisposableStack): Promise<Demo> => {
+  const modelKey = randomBytes(12).toString("hex");
+  const model = await startScriptedModel({ apiKey: modelKey });
+  parts.defer(() => model.close());
+  const users = demoUsers();
+  // What the environment says is for real nodes, and its proxy is not the way to our own loopback.
+  const config = await loadConfig({
+    env: {},
+    overrides: {
+      sdk: { host, port: await portOr0(usualPorts.sdk) },
+      http: { host, port: await portOr0(usualPorts.http) },
+      auth: { keys: users },
+      defaults: {
+        isolation: "user",
+        model: "scripted-1",
+        provider: { type: "openai", baseUrl: model.url, apiKey: modelKey },
+      },
+      state: { path: join(directory, "state") },
+      store: { url: `sqlite:${join(directory, "squadron.db")}` },
+    },
+  });
+  const node = await startNode(config, { log: standardErrorLog("warn"), environment: {} });
+  parts.defer(() => node.close());
+  return { http: httpUrl(node), sdk: sdkEndpoint(node), model: model.url, users };
+};
+
+const demo = async ({ json }: { json?: true }): Promise<void> => {
+  const directory = await mkdtemp(join(tmpdir(), "squadron-demo-"));
+  const stopped = stopRequested(() => rmSync(directory, { recursive: true, force: true }));
+  const parts = new AsyncDisposableStack();
+  // A runtime that is just being killed may still create a file: hence the retries.
+  parts.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
+  try {
+    const running = await startDemo(directory, parts);
+    if (json) printJson(running);
+    else print(demoPage(running, process.env));
+    await stopped;
+    note("\nEnding the demo, nothing of it stays behind …");
+  } finally {
+    await parts.disposeAsync();
+  }
+};
+
+export const demoCommand = (): Command =>
+  new Command("demo")
+    .description("run a whole node with two users and a scripted model (not an AI), and leave nothing behind")
+    .option("--json", "print endpoints and keys as JSON")
+    .action(demo);

@@ -1,0 +1,71 @@
+import { Command } from "commander";
+import { type Session, sessionPage } from "./answers.ts";
+import { keyOption, type NodeClient, type NodeOptions, nodeClient, urlOption } from "./node-client.ts";
+import { ago, note, plain, print, printJson, table } from "./terminal.ts";
+import { wholeNumber } from "./whole-number.ts";
+
+const pageSize = 200;
+
+interface SessionsOptions extends NodeOptions {
+  readonly tenant?: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+/** The newest sessions, at most `limit`, and whether there are more. */
+const newest = async (
+  node: NodeClient,
+  { tenant, limit }: Pick<SessionsOptions, "tenant" | "limit">,
+): Promise<{ readonly sessions: readonly Session[]; readonly more: boolean }> => {
+  const sessions: Session[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const query = new URLSearchParams({
+      limit: String(Math.min(pageSize, limit - sessions.length)),
+      ...(tenant !== undefined && { tenant }),
+      ...(cursor !== undefined && { cursor }),
+    });
+    const page = await node.call("GET", `/v1/admin/sessions?${query}`, sessionPage);
+    sessions.push(...page.sessions);
+    cursor = page.next;
+    if (cursor === undefined || sessions.length >= limit) return { sessions, more: cursor !== undefined };
+  }
+};
+
+const listSessions = async ({ tenant, limit, json, ...options }: SessionsOptions): Promise<void> => {
+  const { sessions, more } = await newest(nodeClient(options), {
+    limit,
+    ...(tenant !== undefined && { tenant }),
+  });
+  if (json) printJson(sessions);
+  else if (sessions.length === 0) print("There are no sessions.");
+  else {
+    const rows = sessions.map((session) => [
+      session.id,
+      plain(session.tenant),
+      plain(session.owner),
+      session.busy ? "busy" : session.state,
+      session.isolation,
+      ago(session.lastUsedAt),
+      `${session.usage.inputTokens} / ${session.usage.outputTokens}`,
+      shorten(plain(session.title ?? "")),
+    ]);
+    print(
+      table(["SESSION", "TENANT", "OWNER", "STATE", "ISOLATION", "USED", "TOKENS IN / OUT", "TITLE"], rows),
+    );
+  }
+  if (more) note(`There are more; --limit shows other than the newest ${limit}.`);
+};
+
+const shorten = (text: string): string => (text.length > 40 ? `${text.slice(0, 39)}…` : text);
+
+export const sessionsCommand = (): Command =>
+  new Command("sessions")
+    .description(
+      "everybody's sessions, without their content (needs the role admin, or tenant-admin for one's tenant)",
+    )
+    .addOption(urlOption())
+    .addOption(keyOption())
+    .option("-t, --tenant <tenant>", "only this tenant's")
+    .option("-n, --limit <count>", "how many at most", wholeNumber(1, 100_000), 100)
+    .option("--json", "print JSON")
+    .action(listSessions);

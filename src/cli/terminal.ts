@@ -1,0 +1,76 @@
+import { styleText } from "node:util";
+import Table from "cli-table3";
+
+/** A line of the command's result, on standard output. */
+export const print = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** The command's result for scripts. */
+export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+
+/** A line beside the result, on standard error. */
+export const note = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
+
+export type Style = "bold" | "dim" | "green" | "yellow" | "red" | "cyan";
+
+/** Text in a style, where standard output is a terminal and NO_COLOR is not set. */
+export const styled = (style: Style, text: string): string =>
+  styleText(style, text, { stream: process.stdout });
+
+// A name or a title of a client's choosing must not steer the terminal.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** Foreign text without what could move the cursor, colour or reorder the terminal's lines. */
+export const plain = (text: string): string => text.replaceAll(controls, "�");
+
+const borderless = {
+  top: "",
+  "top-mid": "",
+  "top-left": "",
+  "top-right": "",
+  bottom: "",
+  "bottom-mid": "",
+  "bottom-left": "",
+  "bottom-right": "",
+  left: "",
+  "left-mid": "",
+  mid: "",
+  "mid-mid": "",
+  right: "",
+  "right-mid": "",
+  middle: "  ",
+};
+
+/** Rows below bold headings, without lines between them. */
+export const table = (headings: readonly string[], rows: readonly (readonly string[])[]): string => {
+  const made = new Table({
+    head: headings.map((heading) => styled("bold", heading)),
+    chars: borderless,
+    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
+  });
+  made.push(...rows.map((row) => [...row]));
+  return made
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+};
+
+/** `3 min ago` and the like, for an ISO time; `never` for none. */
+export const ago = (at: string | null, now = Date.now()): string => {
+  if (at === null) return "never";
+  const seconds = Math.max(0, Math.round((now - Date.parse(at)) / 1000));
+  const [unit, size] =
+    seconds < 120
+      ? ["s", 1]
+      : seconds < 7_200
+        ? ["min", 60]
+        : seconds < 172_800
+          ? ["h", 3_600]
+          : ["d", 86_400];
+  return `${Math.floor(seconds / Number(size))} ${unit} ago`;
+};

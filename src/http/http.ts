@@ -113,6 +113,9 @@ export const buildHttpApp = async (
     api.addHook("onRequest", async (request) => {
       await authenticate(context, request);
     });
+    api.addHook("preValidation", async (request) => {
+      request.body ??= {};
+    });
     for (const routes of [promptsRoutes, sessionsRoutes, messagesRoutes, accountRoutes, adminRoutes])
       routes(api, context);
   });

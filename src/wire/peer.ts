@@ -219,6 +219,7 @@ export const createPeer = (options: PeerOptions): Peer => {
 
   /** A process that dies closes its stdin first: what it had written to its stdout still counts. */
   const outputGone = (why?: Error): void => {
+    if (state === "mute") return;
     if (state !== "open" || Object.is(input, output)) {
       end(why);
       return;

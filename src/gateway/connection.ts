@@ -4,6 +4,7 @@ import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import { judgeCall } from "../policy/judge.ts";
 import { methodEntry } from "../wire/method-table.ts";
+import type { FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { localMethods } from "./local-methods.ts";
 import { createSession } from "./opening.ts";
@@ -17,6 +18,8 @@ export interface ConnectionOptions {
   readonly link: ClientLink;
   readonly githubToken: Secret | undefined;
   readonly services: GatewayServices;
+  /** The user's, over all connections. */
+  readonly share: FairShare;
   readonly onClosed: (connection: Connection) => void;
 }
 
@@ -42,6 +45,8 @@ export const createConnection = (options: ConnectionOptions): Connection => {
   };
 
   const guarded = async <T>(method: string, run: () => Promise<T>): Promise<T> => {
+    const turn = options.share.take();
+    if (turn !== undefined) await turn;
     if (!open) throw new SquadronError("connection_closed", "This connection has been closed.");
     try {
       return await run();

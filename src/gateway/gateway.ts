@@ -16,6 +16,7 @@ import type { PeerHandler } from "../wire/peer.ts";
 import { createAuditTrail } from "./audit-trail.ts";
 import { createClientTokens } from "./client-tokens.ts";
 import { createConnection } from "./connection.ts";
+import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { createHosts } from "./hosts.ts";
 import { createRequestOwners } from "./request-owners.ts";
@@ -59,6 +60,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
+  const shares = new Map<string, FairShare>();
   const hosts = createHosts({
     services: { clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
     policyOf: (tenant) => policyOf(config, tenant),
@@ -131,6 +133,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     },
     connect(principal, link, githubToken) {
       const key = userKey(principal);
+      const share = shares.get(key) ?? createFairShare();
+      shares.set(key, share);
       const connection = createConnection({
         id: newId("con"),
         principal,
@@ -138,11 +142,14 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         link,
         githubToken,
         services,
+        share,
         onClosed: (closed) => {
           tokens.forget(closed);
           const open = byUser.get(key);
           open?.delete(closed);
-          if (open?.size === 0) byUser.delete(key);
+          if (open?.size !== 0) return;
+          byUser.delete(key);
+          shares.delete(key);
         },
       });
       const open = byUser.get(key) ?? new Set();

@@ -22,7 +22,7 @@ const comma = 0x2c;
 const colon = 0x3a;
 
 /** A string is walked for this many bytes before a native search pays. */
-const walkBytes = 16;
+const walkBytes = 32;
 
 export const malformed = (what: string): SquadronError =>
   new SquadronError("parse_error", `The message is not valid JSON: ${what}.`);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isObject } from "../kernel/json.ts";
 import { callerOf } from "./caller.ts";
-import { withConnection } from "./connection.ts";
+import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { failures } from "./schemas.ts";
 
@@ -40,8 +40,8 @@ export const accountRoutes = (app: HttpApp, context: HttpContext): void => {
         response: { 200: models, ...failures },
       },
     },
-    async (request) => {
-      const answer = await withConnection(context, request, (connection) =>
+    async (request, reply) => {
+      const answer = await askOnce(context, request, reply, (connection) =>
         connection.request("models.list", {}),
       );
       return models.parse(isObject(answer) ? answer : {});

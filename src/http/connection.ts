@@ -81,3 +81,14 @@ export const unlessAborted = <T>(work: Promise<T>, signal: AbortSignal): Promise
     signal.addEventListener("abort", aborted, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
   });
+
+/** `withConnection` for calls that need no tidying up: the request no longer waits when its client goes away. */
+export const askOnce = <T>(
+  context: HttpContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  ask: (connection: Connection) => Promise<T>,
+): Promise<T> => {
+  const signal = requestSignal(context, reply);
+  return withConnection(context, request, (connection) => unlessAborted(ask(connection), signal));
+};

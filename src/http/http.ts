@@ -1,6 +1,7 @@
 import fastifyHelmet from "@fastify/helmet";
 import { fastify } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import { accountRoutes } from "./account-routes.ts";
@@ -18,6 +19,9 @@ import { sessionsRoutes } from "./sessions-routes.ts";
 const bodyLimit = 4 * 1024 * 1024;
 /** Longest time for a whole request to come in. */
 const requestTimeoutMs = 60_000;
+
+/** How long closing waits for what is open. */
+const closeWithinMs = 10_000;
 
 /** The node's HTTP port. */
 export interface HttpServer {
@@ -62,12 +66,15 @@ const createApp = (): HttpApp => {
 };
 
 /** What is the same for every request: its id, its headers, its line in the log, its figures, its errors. */
-const observe = (app: HttpApp, { clock, log, metrics }: HttpContext): void => {
+const observe = (app: HttpApp, { clock, log, metrics, closing }: HttpContext): void => {
   const startedAt = new WeakMap<object, number>();
 
   app.addHook("onRequest", async (request, reply) => {
     startedAt.set(request, clock.monotonic());
     reply.header("x-request-id", request.id).header("cache-control", "no-store");
+  });
+  app.addHook("onSend", async (_request, reply) => {
+    if (closing.aborted) reply.header("connection", "close");
   });
   app.addHook("onResponse", async (request, reply) => {
     const ms = clock.monotonic() - (startedAt.get(request) ?? clock.monotonic());
@@ -136,8 +143,17 @@ export const openHttp = async ({ host, port, ...parts }: HttpOptions): Promise<H
     port: typeof address === "object" && address !== null ? address.port : port,
     async close() {
       closing.abort(new SquadronError("draining", "The node is shutting down."));
-      await Promise.all(working);
-      await app.close();
+      const settled = Promise.all([app.close(), ...working]);
+      try {
+        await withDeadline(settled, {
+          clock: parts.clock,
+          ms: closeWithinMs,
+          what: "The end of the open requests",
+        });
+      } catch (error) {
+        parts.log.warn({ error }, "http requests that did not end were cut");
+        app.server.closeAllConnections();
+      }
     },
   };
 };

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { withConnection } from "./connection.ts";
+import { askOnce, withConnection } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { findSession } from "./found-session.ts";
 import { historyEvents, messagesOf, pageOf } from "./history.ts";
@@ -55,7 +55,7 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
       const { prompt, attachments } = request.body;
       const params = { sessionId, prompt, ...(attachments !== undefined && { attachments }) };
       if (request.query.wait === "false") {
-        const { messageId } = await withConnection(context, request, async (connection) => {
+        const { messageId } = await askOnce(context, request, reply, async (connection) => {
           await connection.watch(sessionId);
           return connection.send(params);
         });
@@ -101,9 +101,9 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { name: sessionId } = await findSession(context, request, request.params.id);
-      const answer = await withConnection(context, request, async (connection) => {
+      const answer = await askOnce(context, request, reply, async (connection) => {
         await connection.watch(sessionId);
         return connection.request("session.getMessages", { sessionId });
       });
@@ -131,10 +131,10 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { name: sessionId, id } = await findSession(context, request, request.params.id);
       if (context.gateway.services.hosts.find(id)?.busy !== true) return { aborted: false };
-      await withConnection(context, request, async (connection) => {
+      await askOnce(context, request, reply, async (connection) => {
         await connection.watch(sessionId);
         await connection.request("session.abort", { sessionId });
       });

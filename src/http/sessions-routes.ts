@@ -4,7 +4,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import type { OwnedSession } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
-import { withConnection } from "./connection.ts";
+import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { createCall } from "./create-call.ts";
 import { describeOwn, findSession } from "./found-session.ts";
@@ -64,7 +64,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request, reply) => {
       const { name = newUuid(), visibility = "private", ...asked } = request.body;
-      await withConnection(context, request, (connection) =>
+      await askOnce(context, request, reply, (connection) =>
         connection.create(createCall(name, asked), { ephemeral: false, visibility, mustBeNew: true }),
       );
       const row = await named(request, name);
@@ -143,11 +143,11 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         response: { 200: session, ...failures },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { title, name } = request.body;
       const row = await findSession(context, request, request.params.id);
       if (title !== undefined) {
-        await withConnection(context, request, async (connection) => {
+        await askOnce(context, request, reply, async (connection) => {
           await connection.watch(row.name);
           await connection.request("session.name.set", { sessionId: row.name, name: title });
         });
@@ -177,7 +177,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request, reply) => {
       const { name } = await findSession(context, request, request.params.id);
-      await withConnection(context, request, (connection) =>
+      await askOnce(context, request, reply, (connection) =>
         connection.request("session.delete", { sessionId: name }),
       );
       return reply.code(204).send();

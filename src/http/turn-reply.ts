@@ -52,6 +52,8 @@ const replyWithEvents = async (
       reply
         .header("content-type", "text/event-stream; charset=utf-8")
         .header("x-accel-buffering", "no")
+        // A stream may end because the node closes, which must not wait for a connection that is kept.
+        .header("connection", "close")
         .send(stream.body);
       stream.send("turn.accepted", { turnId });
     },

@@ -1,7 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { openStore } from "../../src/store/open-store.ts";
 import { httpOf } from "../support/http-client.ts";
+import { tempDir } from "../support/temp.ts";
 import { startTestNode, type TestNode } from "../support/test-node.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -18,8 +20,8 @@ afterAll(async () => {
 const http = () => httpOf(squadron);
 
 /** Every file of the node whose name or content has the text. */
-const filesWith = async (text: string): Promise<readonly string[]> => {
-  const entries = await readdir(squadron.directory, { recursive: true, withFileTypes: true });
+const filesWith = async (directory: string, text: string): Promise<readonly string[]> => {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const found = await Promise.all(
     entries.map(async (entry) => {
       const path = join(entry.parentPath, entry.name);
@@ -45,7 +47,7 @@ const expectNoTrace = async (): Promise<void> => {
   expect(gateway.hosts).toEqual([]);
   expect((await http().call("alice", "GET", "/v1/sessions")).body.sessions).toEqual([]);
   expect(await sessionDirectories()).toEqual([]);
-  await expect.poll(() => filesWith(marker), { timeout: 5_000 }).toEqual([]);
+  await expect.poll(() => filesWith(squadron.directory, marker), { timeout: 5_000 }).toEqual([]);
 };
 
 describe("a one-shot prompt leaves nothing", () => {
@@ -123,4 +125,19 @@ test("a one-shot prompt leaves nothing when its session cannot be made", async (
   expect(answer.headers.get("retry-after")).toMatch(/^\d+$/);
   expect(await broken.node.store.sessions.ephemerals()).toEqual([]);
   expect(broken.node.gateway.connections).toBe(0);
+});
+
+test("a one-shot prompt leaves nothing when its node closes", async () => {
+  await using directory = await tempDir("closing");
+  await using node = await startTestNode({ isolation: "shared", directory: directory.path });
+  const answer = httpOf(node).call("alice", "POST", "/v1/prompts", {
+    prompt: `${marker} [[hold close]] [[tokens 3]]`,
+  });
+  await eventually(() => node.model.holding("close") > 0, { what: "the model is answering" });
+  await node.node.close();
+  expect(await answer).toMatchObject({ status: 503, body: { code: "draining" } });
+  expect(await filesWith(directory.path, marker)).toEqual([]);
+  const store = await openStore(node.node.config.store.url);
+  expect(await store.sessions.ephemerals()).toEqual([]);
+  await store.close();
 });

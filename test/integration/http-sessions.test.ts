@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type HttpAnswer, httpOf } from "../support/http-client.ts";
 import { startTestNode, type TestNode, type UserName } from "../support/test-node.ts";
@@ -302,5 +303,26 @@ describe("a stream", () => {
     });
     expect((await say(id, "[[knows plugh]]")).body.content).toBe("yes");
     expect(await history(id)).toContain("assistant: kept");
+  });
+
+  test("that nobody reads is cut, told why, and does not hold up the turn", async () => {
+    const id = await newSession("alice");
+    const body = JSON.stringify({ prompt: "[[tokens 25000]]" });
+    const socket = connect(squadron.node.http.port, "127.0.0.1");
+    socket.pause();
+    socket.write(
+      `POST /v1/sessions/${id}/messages HTTP/1.0\r\nAuthorization: Bearer key-alice\r\nAccept: text/event-stream\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    const { gateway } = squadron.node;
+    await eventually(() => gateway.connections > 0, { what: "the request is served" });
+    await eventually(() => gateway.connections === 0, { what: "the client is cut", deadlineMs: 30_000 });
+    let text = "";
+    for await (const chunk of socket) text += String(chunk);
+    expect(text).toMatch(/event: stream\.closed\ndata: {"code":"slow_consumer"/);
+    expect(text).not.toContain("turn.completed");
+    await eventually(async () => (await history(id)).some((line) => line.endsWith("t25000")), {
+      what: "the answer is in the history",
+    });
   });
 });

@@ -4,6 +4,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fas
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
+import type { Log } from "../telemetry/log.ts";
 import { accountRoutes } from "./account-routes.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { authenticate, knownCaller } from "./caller.ts";
@@ -47,11 +48,12 @@ const isLoopback = (host: string): boolean =>
 const requestId = (given: string | string[] | undefined): string =>
   typeof given === "string" && /^[\w.:-]{1,100}$/.test(given) ? given : newId("req");
 
-const createApp = (): HttpApp => {
+const createApp = (log: Log): HttpApp => {
   const app = fastify({
     bodyLimit,
     requestTimeout: requestTimeoutMs,
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
+    frameworkErrors: (error, request, reply) => void sendProblem(log, error, request, reply),
     routerOptions: { maxParamLength: 500 },
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
@@ -103,7 +105,7 @@ export const buildHttpApp = async (
   context: HttpContext,
   options: { readonly metricsNeedKey: boolean },
 ): Promise<HttpApp> => {
-  const app = createApp();
+  const app = createApp(context.log);
   observe(app, context);
   await app.register(fastifyHelmet, {
     contentSecurityPolicy: {

@@ -1,5 +1,6 @@
 import fastifySwagger from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+import { isObject } from "../kernel/json.ts";
 import type { HttpApp } from "./context.ts";
 
 const description = `Sessions with the GitHub Copilot runtime over plain HTTP.
@@ -9,6 +10,16 @@ Send your key as \`Authorization: Bearer …\`. Bodies are JSON. Every error is 
 
 A message is answered in one of three ways: with the answer when the turn has ended; with the turn's events as they
 happen, when you accept \`text/event-stream\`; or at once with 202, when you say \`?wait=false\`.`;
+
+/** Every schema is made once as it is sent and once as it is received; of the two only those that are used are shown. */
+const withoutUnused = (document: Record<string, unknown>): Record<string, unknown> => {
+  const components = isObject(document.components) ? document.components : {};
+  const schemas = isObject(components.schemas) ? components.schemas : {};
+  const text = JSON.stringify(document);
+  const used = Object.entries(schemas).filter(([name]) => text.includes(`"#/components/schemas/${name}"`));
+  if (used.length === Object.keys(schemas).length) return document;
+  return withoutUnused({ ...document, components: { ...components, schemas: Object.fromEntries(used) } });
+};
 
 /** Collects the routes that are added after it into an OpenAPI 3.1 document. */
 export const collectOpenApi = async (app: HttpApp): Promise<void> => {
@@ -22,6 +33,6 @@ export const collectOpenApi = async (app: HttpApp): Promise<void> => {
       tags: ["prompts", "sessions", "messages", "account", "admin", "operations"].map((name) => ({ name })),
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (document) => withoutUnused({ ...jsonSchemaTransformObject(document) }),
   });
 };

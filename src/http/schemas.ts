@@ -36,19 +36,20 @@ const maxText = 1_000_000;
 export const prompt = z.string().min(1).max(maxText);
 export const model = z.string().min(1).max(200);
 /** A text alone is appended to the runtime's own system message. */
-export const systemMessage = z.union([
-  z.string().min(1).max(maxText),
-  z.strictObject({ mode: z.enum(["append", "replace"]), content: z.string().min(1).max(maxText) }),
-]);
+export const systemMessage = z.union(
+  [
+    z.string().min(1).max(maxText),
+    z.strictObject({ mode: z.enum(["append", "replace"]), content: z.string().min(1).max(maxText) }),
+  ],
+  "It must be a text, or {mode: append or replace, content}.",
+);
 
-export const attachment = z
-  .strictObject({
-    type: z.literal("blob"),
-    data: z.base64().describe("The content, base64"),
-    mimeType: z.string().min(1).max(200),
-    displayName: z.string().min(1).max(200).optional(),
-  })
-  .meta({ id: "Attachment" });
+export const attachment = z.strictObject({
+  type: z.literal("blob"),
+  data: z.base64().describe("The content, base64"),
+  mimeType: z.string().min(1).max(200),
+  displayName: z.string().min(1).max(200).optional(),
+});
 
 export const turnAnswer = z
   .object({ turnId: z.string(), content: z.string(), usage })

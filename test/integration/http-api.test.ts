@@ -1,5 +1,8 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildHttpApp } from "../../src/http/http.ts";
+import { systemClock } from "../../src/kernel/clock.ts";
+import { SquadronError } from "../../src/kernel/errors.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { type HttpAnswer, httpOf } from "../support/http-client.ts";
 import { startTestNode, type TestNode, type UserName } from "../support/test-node.ts";
@@ -90,6 +93,7 @@ describe("errors", () => {
       "attachments.0.data",
     ],
     ["POST", "/v1/sessions", { visibility: "public" }, "body", "visibility"],
+    ["POST", "/v1/sessions", { systemMessage: 5 }, "body", "systemMessage"],
     ["POST", "/v1/sessions", { name: "" }, "body", "name"],
     ["GET", "/v1/sessions?limit=1000", undefined, "querystring", "limit"],
     ["GET", "/v1/sessions?state=dead", undefined, "querystring", "state"],
@@ -120,6 +124,12 @@ describe("errors", () => {
       status: 413,
       body: { code: "too_large" },
     });
+  });
+
+  test("of an address that is none", async () => {
+    const response = await squadron.fetch("alice", "/v1/sessions/%E0%A4%A");
+    expect(response.headers.get("content-type")).toContain("application/problem+json");
+    expect([response.status, await response.json()]).toMatchObject([400, { code: "invalid_request" }]);
   });
 
   test("a session needs no body at all, with or without a type", async () => {
@@ -157,8 +167,10 @@ describe("what the API says about itself", () => {
   test("the OpenAPI document is valid and has every route", async () => {
     const document = (await (await fetch(`${squadron.baseUrl}/openapi.json`)).json()) as {
       paths: Record<string, Record<string, unknown>>;
+      components: { schemas: Record<string, unknown> };
     };
     expect(await new Validator().validate(structuredClone(document))).toMatchObject({ valid: true });
+    expect(Object.keys(document.components.schemas).filter((name) => name.endsWith("Input"))).toEqual([]);
     const routes = Object.entries(document.paths).flatMap(([path, item]) =>
       Object.keys(item).map((method) => `${method} ${path}`),
     );
@@ -226,6 +238,29 @@ test("health, readiness and metrics need no key on loopback; metrics count by th
     'squadron_http_request_duration_seconds_count{method="GET",route="/v1/sessions/:id",status="404"}',
   );
   expect(text).not.toContain("ses_unknown");
+});
+
+test("on an address that others can reach, metrics need an admin's key; a node that closes is not ready", async () => {
+  const closing = new AbortController();
+  const context = {
+    ...squadron.node,
+    clock: systemClock,
+    closing: closing.signal,
+    working: new Set<Promise<unknown>>(),
+  };
+  const app = await buildHttpApp(context, { metricsNeedKey: true });
+  const get = async (url: string, key?: string) =>
+    (await app.inject({ url, headers: key === undefined ? {} : { authorization: `Bearer ${key}` } }))
+      .statusCode;
+  expect([
+    await get("/metrics"),
+    await get("/metrics", "key-alice"),
+    await get("/metrics", "key-admin"),
+  ]).toEqual([401, 403, 200]);
+  expect(await get("/readyz")).toBe(200);
+  closing.abort(new SquadronError("draining", "bye"));
+  expect([await get("/readyz"), await get("/healthz")]).toEqual([503, 200]);
+  await app.close();
 });
 
 test("a user sees who they are and which models they may use", async () => {

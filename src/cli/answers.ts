@@ -30,7 +30,7 @@ export const session = z.looseObject({
   id: z.string(),
   tenant: z.string(),
   owner: z.string(),
-  title: z.string().nullable(),
+  model: z.string().nullable(),
   state: z.string(),
   busy: z.boolean(),
   isolation: z.string(),

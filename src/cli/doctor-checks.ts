@@ -12,16 +12,9 @@ import { createLog } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { configFile, readConfig } from "./configuration.ts";
 import { checkModels } from "./doctor-models.ts";
+import type { Finding } from "./finding.ts";
 import { isFree } from "./free-port.ts";
 import { nodeProblem } from "./node-version.ts";
-
-/** What one check found, and what to do about it. */
-export interface Finding {
-  readonly name: string;
-  readonly state: "ok" | "warn" | "fail";
-  readonly message: string;
-  readonly advice?: string;
-}
 
 /** A check that throws has failed: its name, and what helps. */
 const attempt = async (name: string, advice: string, check: () => Promise<string>): Promise<Finding> => {

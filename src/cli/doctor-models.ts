@@ -3,9 +3,10 @@ import { systemClock } from "../kernel/clock.ts";
 import { failureOf } from "../models/failure.ts";
 import { shieldProvider } from "../models/shield.ts";
 import { createUpstream } from "../models/upstream.ts";
-import type { Finding } from "./doctor-checks.ts";
+import type { Finding } from "./finding.ts";
 
 const answerWithinMs = 10_000;
+const maxAnswerBytes = 4 * 2 ** 20;
 const name = "models";
 
 /** The credentials are part of it: two tenants may use one address with two keys. */
@@ -68,7 +69,7 @@ const statusOf = async (config: Config, provider: ProviderConfig): Promise<numbe
       body: Buffer.alloc(0),
       signal: AbortSignal.timeout(answerWithinMs),
     });
-    body.destroy();
+    await body.dump({ limit: maxAnswerBytes });
     return statusCode;
   } finally {
     await upstream.close();

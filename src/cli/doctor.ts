@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { configOption } from "./configuration.ts";
-import { examine, type Finding } from "./doctor-checks.ts";
+import { examine } from "./doctor-checks.ts";
 import { CommandFailure, exitCodes } from "./failure.ts";
+import type { Finding } from "./finding.ts";
 import { print, printJson, type Style, styled } from "./terminal.ts";
 
 const styles: Readonly<Record<Finding["state"], Style>> = { ok: "green", warn: "yellow", fail: "red" };

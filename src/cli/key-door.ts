@@ -71,15 +71,15 @@ const storeDoor = ({ store: { url } }: Config): KeyDoor => {
 };
 
 /**
- * Runs `use` with the node's door. If no node was named and none answers at the usual address, with the door of this
- * directory's store: whoever may write its file needs no key, which is how a first one can be made.
+ * Runs `use` with the node's door. If no URL was given and no node answers at the configuration's address, with the door of
+ * its store: whoever may write its file needs no key, which is how a first one can be made.
  */
 export const withKeyDoor = async <T>(
-  options: NodeOptions & { readonly config?: string },
+  options: NodeOptions,
   use: (door: KeyDoor) => Promise<T>,
 ): Promise<T> => {
   try {
-    return await use(nodeDoor(nodeClient(options)));
+    return await use(nodeDoor(await nodeClient(options)));
   } catch (error) {
     const nobody = error instanceof CommandFailure && error.exitCode === exitCodes.unreachable;
     if (!nobody || options.url !== undefined) throw error;

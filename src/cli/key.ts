@@ -1,13 +1,11 @@
 import { Command, Option } from "commander";
 import type { Role } from "../kernel/principal.ts";
-import { configOption } from "./configuration.ts";
 import { withKeyDoor } from "./key-door.ts";
-import { keyOption, type NodeOptions, urlOption } from "./node-client.ts";
+import { type NodeOptions, nodeCommand } from "./node-client.ts";
 import { ago, plain, print, printJson, styled, table } from "./terminal.ts";
 import { wholeNumber } from "./whole-number.ts";
 
 interface KeyOptions extends NodeOptions {
-  readonly config?: string;
   readonly json?: true;
 }
 
@@ -57,13 +55,6 @@ const revoke = async (id: string, { json, ...options }: KeyOptions): Promise<voi
   else print(`${plain(id)} is revoked and refused from now on.`);
 };
 
-const command = (name: string): Command =>
-  new Command(name)
-    .addOption(urlOption())
-    .addOption(keyOption())
-    .addOption(configOption())
-    .option("--json", "print JSON");
-
 const roleOption = (): Option =>
   new Option("-r, --role <role...>", "what its owner may do")
     .choices(["user", "tenant-admin", "admin"])
@@ -79,7 +70,7 @@ export const keyCommand = (): Command =>
       "\nWithout --url and with no node running, these work on the store of this directory's configuration: so a first key can be made.",
     )
     .addCommand(
-      command("create")
+      nodeCommand("create")
         .description("make a key and print it, this once")
         .requiredOption("-t, --tenant <tenant>", "whose user")
         .requiredOption("--user <user>", "who will use it")
@@ -88,14 +79,14 @@ export const keyCommand = (): Command =>
         .action(create),
     )
     .addCommand(
-      command("list")
+      nodeCommand("list")
         .description("the keys in the store, newest first")
         .option("-t, --tenant <tenant>", "only this tenant's")
         .option("-n, --limit <count>", "how many at most", wholeNumber(1, 1000), 100)
         .action(list),
     )
     .addCommand(
-      command("revoke")
+      nodeCommand("revoke")
         .description("refuse a key from now on")
         .argument("<id>", "the key's id, key_…")
         .action(revoke),

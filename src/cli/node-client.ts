@@ -1,23 +1,37 @@
-import { Option } from "commander";
+import { Command, Option } from "commander";
 import { z } from "zod";
+import { httpUrl } from "../endpoints.ts";
+import { configOption, readConfig } from "./configuration.ts";
 import { CommandFailure, exitCodes } from "./failure.ts";
 import { plain } from "./terminal.ts";
 
-export const usualUrl = "http://127.0.0.1:8080";
 const answerWithinMs = 30_000;
 
 export interface NodeOptions {
   readonly url?: string;
   readonly key?: string;
+  /** Where the address comes from when no URL is given. */
+  readonly config?: string;
 }
 
-export const urlOption = (): Option =>
-  new Option("-u, --url <url>", `HTTP address of the node (default: ${usualUrl})`).env("SQUADRON_URL");
+const urlOption = (): Option =>
+  new Option(
+    "-u, --url <url>",
+    "HTTP address of the node (default: http.host and http.port of the configuration)",
+  ).env("SQUADRON_URL");
 
-export const keyOption = (): Option =>
+const keyOption = (): Option =>
   new Option("-k, --key <key>", "your key; in the environment other users of this host cannot read it").env(
     "SQUADRON_KEY",
   );
+
+/** A command that speaks with a node. */
+export const nodeCommand = (name: string): Command =>
+  new Command(name)
+    .addOption(urlOption())
+    .addOption(keyOption())
+    .addOption(configOption())
+    .option("--json", "print JSON");
 
 /** Plain HTTP with a node, as the owner of a key. Failures are `CommandFailure`s. */
 export interface NodeClient {
@@ -33,8 +47,9 @@ export interface NodeClient {
 
 const problem = z.looseObject({ detail: z.string(), code: z.string() });
 
-export const nodeClient = ({ url: given, key }: NodeOptions): NodeClient => {
-  const url = baseOf(given ?? usualUrl);
+/** A client of the node that the options name. Rejects with `config_invalid` when the address must come from the configuration. */
+export const nodeClient = async ({ url: given, key, config }: NodeOptions): Promise<NodeClient> => {
+  const url = baseOf(given ?? httpUrl(await readConfig(config)));
   const noNode = (why: string, cause?: unknown) =>
     new CommandFailure(
       exitCodes.unreachable,
@@ -88,7 +103,10 @@ const refusalOf = (status: number, detail: string, hasKey: boolean): CommandFail
 const baseOf = (text: string): string => {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new CommandFailure(exitCodes.usage, `--url must be an http or https URL such as ${usualUrl}.`);
+    throw new CommandFailure(
+      exitCodes.usage,
+      `--url must be an http or https URL such as http://127.0.0.1:8080.`,
+    );
   }
   return url.href.replace(/\/+$/, "");
 };

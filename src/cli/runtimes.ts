@@ -1,13 +1,13 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { runtimes } from "./answers.ts";
-import { keyOption, type NodeOptions, nodeClient, urlOption } from "./node-client.ts";
+import { type NodeOptions, nodeClient, nodeCommand } from "./node-client.ts";
 import { ago, plain, print, printJson, table } from "./terminal.ts";
 
 const mebibytes = (bytes: number | undefined): string =>
   bytes === undefined ? "?" : `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 const listRuntimes = async ({ json, ...options }: NodeOptions & { json?: true }): Promise<void> => {
-  const answer = await nodeClient(options).call("GET", "/v1/admin/runtimes", runtimes);
+  const answer = await (await nodeClient(options)).call("GET", "/v1/admin/runtimes", runtimes);
   if (json) return printJson(answer.runtimes);
   if (answer.runtimes.length === 0) return print("No runtime is running; the next message starts one.");
   const rows = answer.runtimes.map((runtime) => [
@@ -24,9 +24,6 @@ const listRuntimes = async ({ json, ...options }: NodeOptions & { json?: true })
 };
 
 export const runtimesCommand = (): Command =>
-  new Command("runtimes")
+  nodeCommand("runtimes")
     .description("the runtime processes of a node (needs the role admin)")
-    .addOption(urlOption())
-    .addOption(keyOption())
-    .option("--json", "print JSON")
     .action(listRuntimes);

@@ -1,6 +1,6 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { type Session, sessionPage } from "./answers.ts";
-import { keyOption, type NodeClient, type NodeOptions, nodeClient, urlOption } from "./node-client.ts";
+import { type NodeClient, type NodeOptions, nodeClient, nodeCommand } from "./node-client.ts";
 import { ago, note, plain, print, printJson, table } from "./terminal.ts";
 import { wholeNumber } from "./whole-number.ts";
 
@@ -32,7 +32,7 @@ const newest = async (
 };
 
 const listSessions = async ({ tenant, limit, json, ...options }: SessionsOptions): Promise<void> => {
-  const { sessions, more } = await newest(nodeClient(options), {
+  const { sessions, more } = await newest(await nodeClient(options), {
     limit,
     ...(tenant !== undefined && { tenant }),
   });
@@ -47,25 +47,20 @@ const listSessions = async ({ tenant, limit, json, ...options }: SessionsOptions
       session.isolation,
       ago(session.lastUsedAt),
       `${session.usage.inputTokens} / ${session.usage.outputTokens}`,
-      shorten(plain(session.title ?? "")),
+      plain(session.model ?? ""),
     ]);
     print(
-      table(["SESSION", "TENANT", "OWNER", "STATE", "ISOLATION", "USED", "TOKENS IN / OUT", "TITLE"], rows),
+      table(["SESSION", "TENANT", "OWNER", "STATE", "ISOLATION", "USED", "TOKENS IN / OUT", "MODEL"], rows),
     );
   }
   if (more) note(`There are more; --limit shows other than the newest ${limit}.`);
 };
 
-const shorten = (text: string): string => (text.length > 40 ? `${text.slice(0, 39)}…` : text);
-
 export const sessionsCommand = (): Command =>
-  new Command("sessions")
+  nodeCommand("sessions")
     .description(
       "everybody's sessions, without their content (needs the role admin, or tenant-admin for one's tenant)",
     )
-    .addOption(urlOption())
-    .addOption(keyOption())
     .option("-t, --tenant <tenant>", "only this tenant's")
     .option("-n, --limit <count>", "how many at most", wholeNumber(1, 100_000), 100)
-    .option("--json", "print JSON")
     .action(listSessions);

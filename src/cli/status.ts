@@ -1,7 +1,7 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { me, readiness, runtimes } from "./answers.ts";
 import { CommandFailure, exitCodes } from "./failure.ts";
-import { keyOption, type NodeOptions, nodeClient, urlOption } from "./node-client.ts";
+import { type NodeOptions, nodeClient, nodeCommand } from "./node-client.ts";
 import { plain, print, printJson, styled } from "./terminal.ts";
 
 const unavailable = 503;
@@ -13,7 +13,7 @@ const countByState = (states: readonly string[]): Record<string, number> => {
 };
 
 const status = async ({ json, ...options }: NodeOptions & { json?: true }): Promise<void> => {
-  const node = nodeClient(options);
+  const node = await nodeClient(options);
   const ready = await node.call("GET", "/readyz", readiness, { accept: [unavailable] });
   const isReady = ready.status === "ok";
   const detail = "detail" in ready ? plain(String(ready.detail)) : undefined;
@@ -46,9 +46,6 @@ const status = async ({ json, ...options }: NodeOptions & { json?: true }): Prom
 };
 
 export const statusCommand = (): Command =>
-  new Command("status")
+  nodeCommand("status")
     .description("is the node ready, who are you there, what runs; exits with 1 when it is not ready")
-    .addOption(urlOption())
-    .addOption(keyOption())
-    .option("--json", "print JSON")
     .action(status);

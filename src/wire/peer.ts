@@ -99,6 +99,7 @@ export const createPeer = (options: PeerOptions): Peer => {
   let reason: Error | undefined;
   let requestsInHandling = 0;
   let acknowledged = false;
+  let gathering = false;
   let endDrainPause: (() => void) | undefined;
   let cancelLinger: (() => void) | undefined;
 
@@ -112,7 +113,19 @@ export const createPeer = (options: PeerOptions): Peer => {
       end(new SquadronError("slow_consumer", text, { details: { limit: maxQueuedBytes } }));
       return;
     }
+    gather();
     if (!output.write(frame)) pauseForDrain();
+  };
+
+  /** What is written in one go leaves in one system call, not one for each frame; nothing waits longer for it. */
+  const gather = (): void => {
+    if (gathering) return;
+    gathering = true;
+    output.cork();
+    process.nextTick(() => {
+      gathering = false;
+      output.uncork();
+    });
   };
 
   const pauseForDrain = (): void => {

@@ -14,6 +14,12 @@ import { createUsageMeter } from "./usage.ts";
 /** Of a provider's error text, this much is read. */
 const maxErrorBytes = 64 * 1024;
 
+/**
+ * The runtime shows what a piece brings only when it has taken all of it: of a burst, the first words go ahead.
+ * Each further piece is twice as large, for each costs a round trip.
+ */
+const firstPieceBytes = 512;
+
 /** What a call of either transport works with. */
 export interface CallContext {
   readonly start: RequestStart;
@@ -57,10 +63,15 @@ const passAnswer = async (context: CallContext, response: Dispatcher.ResponseDat
   const meter = createUsageMeter(model, contentType);
   try {
     await answer.start(response.statusCode, responseHeaders(context.resolved.route, response.headers));
+    let pieceBytes = firstPieceBytes;
     // The next bytes are read only when the runtime has taken these: its pace is the provider's.
-    for await (const chunk of response.body) {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
       meter.push(chunk);
-      await answer.write(chunk);
+      for (let at = 0; at < chunk.length; pieceBytes *= 2) {
+        const piece = chunk.subarray(at, at + pieceBytes);
+        await answer.write(piece);
+        at += piece.length;
+      }
     }
     await answer.end();
   } finally {

@@ -37,6 +37,7 @@ export const createSessionHost = (options: {
   const attachments: Attachment[] = [];
   let recordWriter: Attachment | undefined;
   let serial: Promise<unknown> = Promise.resolve();
+  let queued = 0;
   let cancelIdleTimer = (): void => {};
   /** The last client that left spoke the SDK's protocol: the session leaves memory when idle, as on a bare runtime. */
   let leaveWhenIdle = false;
@@ -52,9 +53,21 @@ export const createSessionHost = (options: {
 
   /** Operations that change who is attached or where the session is run one after the other. */
   const inOrder = <T>(operation: () => Promise<T>): Promise<T> => {
-    const result = serial.then(operation);
+    queued++;
+    const result = serial.then(operation).finally(() => {
+      queued--;
+      letGo();
+    });
     serial = result.catch(() => undefined);
     return result;
+  };
+
+  /** Events find the host only while it is known: it is forgotten when nobody waits for it, nor is just about to use it. */
+  const letGo = (): void => {
+    if (attachments.length > 0) return;
+    setImmediate(() => {
+      if (queued === 0) options.onUnused();
+    });
   };
 
   const call: SessionHost["call"] = async (method, params) => {
@@ -92,7 +105,6 @@ export const createSessionHost = (options: {
       if (upstream.life.kind !== "live" || turns.current !== undefined || attachments.length > 0) return;
       await upstream.leave("detach");
       openRequests.clear();
-      options.onUnused();
     }).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
   };
 
@@ -172,7 +184,6 @@ export const createSessionHost = (options: {
       remove(attachment);
       if (!last) return upstream.refresh();
       scheduleSleep();
-      if (upstream.life.kind !== "live") options.onUnused();
     });
 
   const host: SessionHost = {
@@ -246,7 +257,7 @@ export const createSessionHost = (options: {
       upstream.lost();
       openRequests.clear();
       turns.interrupt(runtimeGone);
-      if (attachments.length === 0) options.onUnused();
+      letGo();
     },
     bury: (remove) =>
       inOrder(async () => {

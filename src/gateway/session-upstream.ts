@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
@@ -79,6 +81,8 @@ export const createSessionUpstream = (options: {
   const { clock, store, fleet, log, metrics } = services;
   let record = parseRecord(row.record);
   let created = row.createdUpstream;
+  /** Has anything been said in it? Before that a runtime writes no history, and a session that has left its memory is unknown to it. */
+  let begun = row.createdUpstream;
   let credentials: Credentials = { githubToken: undefined, routes: [] };
   let life: Life = { kind: "asleep" };
   let lastOpened: JsonObject = {};
@@ -89,7 +93,7 @@ export const createSessionUpstream = (options: {
 
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
   const save = (): Promise<void> =>
-    store.sessions.update(row.id, { createdUpstream: created, ...(!row.ephemeral && { record: JSON.stringify(record) }) });
+    store.sessions.update(row.id, { createdUpstream: begun, ...(!row.ephemeral && { record: JSON.stringify(record) }) });
 
   const openIn = async (runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void> => {
     const united = declared();
@@ -118,12 +122,15 @@ export const createSessionUpstream = (options: {
     return runtime;
   };
 
+  /** A create where there is a history would begin it anew, so what lies on the disk counts too. */
+  const hasHistory = (): boolean => begun || existsSync(join(fleet.sessionDirectory(unit.key, row.id), "events.jsonl"));
+
   const wake = async (extra: JsonObject): Promise<Runtime> => {
     if (life.kind === "live") return life.runtime;
     if (life.kind === "deleted") throw new SquadronError("session_deleted", "The session has been deleted.");
-    if (!created) throw new SquadronError("session_not_found", "The session was never created; create it first.");
     const startedAt = clock.monotonic();
-    const runtime = await enter("session.resume", extra);
+    const runtime = hasHistory() ? await enter("session.resume", extra) : await enter("session.create", {});
+    created = true;
     metrics.sessionResumed((clock.monotonic() - startedAt) / 1000);
     return runtime;
   };
@@ -162,7 +169,7 @@ export const createSessionUpstream = (options: {
       credentials = { ...credentials, githubToken: credentials.githubToken ?? githubToken };
     },
     async create(extra) {
-      await enter("session.create", extra);
+      await enter(hasHistory() ? "session.resume" : "session.create", extra);
       created = true;
     },
     async resume(extra) {
@@ -206,8 +213,10 @@ export const createSessionUpstream = (options: {
     },
     foldEvent(type, data) {
       const next = recordAfterEvent(record, type, data);
-      if (next === record) return;
+      const begins = !begun && type === "user.message";
+      if (next === record && !begins) return;
       record = next;
+      begun ||= begins;
       save().catch((error) => log.error({ session: row.id, error }, "a change of the session was not stored"));
     },
     save,

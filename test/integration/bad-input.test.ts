@@ -2,6 +2,7 @@ import type { CopilotSession } from "@github/copilot-sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connectRaw, frame, openRawClient, type RawClient } from "../support/raw-client.ts";
 import { startTestNode, type TestNode, users } from "../support/test-node.ts";
+import { sayIn } from "../support/victim.ts";
 import { eventually, within } from "../support/wait.ts";
 
 const MiB = 1024 * 1024;
@@ -338,6 +339,56 @@ describe("what can be answered is answered, and the connection goes on", () => {
       code: "invalid_request",
     });
     expect(await client.ask("auth.getStatus", {})).toMatchObject({ login: "bob" });
+  });
+});
+
+describe("a client that vanishes", () => {
+  const gone = (): Promise<unknown> => {
+    const bobs = { tenant: users.bob.tenant, user: users.bob.user };
+    return eventually(() => squadron.node.gateway.services.connectionsOf(bobs).length === 0, {
+      what: "the end of the connection",
+    });
+  };
+
+  // A runtime has nothing on disk of a session in which nothing has been said.
+  it.each(["session.create", "session.resume"])(
+    "right after it made a session finds it again by %s",
+    async (method) => {
+      const sessionId = `left-before-${method}`;
+      const first = await known();
+      await first.ask("session.create", { sessionId });
+      await first.ask("session.plan.update", { sessionId, content: "a plan" });
+      await first.close();
+      await gone();
+      await using second = await known();
+      await second.ask(method, { sessionId });
+      expect(await second.ask("session.plan.read", { sessionId })).toMatchObject({ content: "a plan" });
+      expect(await sayIn(second, sessionId, "[[count]]")).toBe("1");
+      await second.close();
+      await gone();
+      await using third = await known();
+      await third.ask(method, { sessionId });
+      expect(await sayIn(third, sessionId, "[[count]]")).toBe("2");
+      await third.close();
+      await gone();
+    },
+  );
+
+  it("before its session was made finds it by the same name", async () => {
+    for (let round = 0; round < 10; round++) {
+      const sessionId = `cut-${round}`;
+      const first = await known();
+      first.send({ jsonrpc: "2.0", id: 7, method: "session.create", params: { sessionId } });
+      if (round % 2 === 0) first.socket.end();
+      else first.socket.resetAndDestroy();
+      await first.ended;
+      await gone();
+      await using second = await known();
+      await second.ask("session.create", { sessionId });
+      expect(await sayIn(second, sessionId, "[[count]]")).toBe("1");
+      await second.close();
+      await gone();
+    }
   });
 });
 

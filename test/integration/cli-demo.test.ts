@@ -1,12 +1,13 @@
 import { execFile } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { eventually, within } from "../support/wait.ts";
-import { isAlive, runCli, startCli } from "./cli-process.ts";
+import { isAlive, lockStore, runCli, startCli } from "./cli-process.ts";
 
 const execute = promisify(execFile);
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
@@ -69,10 +70,9 @@ describe("squadron demo", () => {
     for (const url of urls) expect((await fetch(url ?? "")).status).toBe(200);
   });
 
-  it("removes its files even when it is told twice", async () => {
+  it("removes its files even when a second signal ends it in the middle of closing", async () => {
     await using demo = await startDemo();
     const [curl = ""] = /^curl .*$/m.exec(demo.stdout) ?? [];
-    // A client that never finishes its request keeps the node from closing.
     const held = execute("sh", ["-c", curl.replace("Hello, who are you?", "[[hold x]] [[tokens 9]]")]).catch(
       () => undefined,
     );
@@ -83,11 +83,14 @@ describe("squadron demo", () => {
       },
       { what: "a runtime" },
     );
+    const [own = ""] = await readdir(directory.path);
+    const lock = lockStore(join(directory.path, own, "squadron.db"));
     const again = setInterval(() => demo.kill("SIGINT"), 100);
     try {
-      await within(demo.ended, { what: "the end of the demo" });
+      expect(await within(demo.ended, { what: "the end of the demo" })).toMatchObject({ code: 130 });
     } finally {
       clearInterval(again);
+      lock.close();
     }
     await held;
     await eventually(() => pids.every((pid) => !isAlive(pid)), { what: "the end of its runtimes" });

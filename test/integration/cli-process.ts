@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import BetterSqlite from "better-sqlite3";
 import { eventually, within } from "../support/wait.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
@@ -95,4 +96,11 @@ export const isAlive = (pid: number): boolean => {
   } catch {
     return false;
   }
+};
+
+/** Keeps everybody else from writing a store, so that a node that holds a running turn cannot finish closing. */
+export const lockStore = (file: string): { close(): void } => {
+  const database = new BetterSqlite(file);
+  database.exec("BEGIN EXCLUSIVE");
+  return database;
 };

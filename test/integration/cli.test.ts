@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { eventually, within } from "../support/wait.ts";
-import { type CliProcess, isAlive, runCli, startCli } from "./cli-process.ts";
+import { type CliProcess, isAlive, lockStore, runCli, startCli } from "./cli-process.ts";
 
 const modelKey = "sk-model-key-of-the-command-line-test";
 /** Nothing can listen there for us: commands that look for a node find none. */
@@ -104,7 +104,6 @@ describe("squadron up", () => {
     });
     const { up, http, firstAdminKey = "" } = await startUp(model);
     await using _ = up;
-    // A turn that never ends keeps the node from closing.
     const turn = fetch(`${http}/v1/prompts`, {
       method: "POST",
       headers: { authorization: `Bearer ${firstAdminKey}`, "content-type": "application/json" },
@@ -113,14 +112,14 @@ describe("squadron up", () => {
     await eventually(() => model.holding("for-ever") > 0, { what: "a running turn" });
     const runtimes = await run(["runtimes", "--json"], { SQUADRON_URL: http, SQUADRON_KEY: firstAdminKey });
     const [{ pid } = { pid: 0 }] = json(runtimes) as { pid: number }[];
-    up.kill("SIGINT");
-    await eventually(
-      () => {
-        up.kill("SIGINT");
-        return up.ended.then(() => true);
-      },
-      { what: "the end of up" },
-    );
+    const lock = lockStore(join(directory.path, ".squadron", "squadron.db"));
+    const again = setInterval(() => up.kill("SIGINT"), 100);
+    try {
+      expect(await within(up.ended, { what: "the end of up" })).toMatchObject({ code: 130 });
+    } finally {
+      clearInterval(again);
+      lock.close();
+    }
     await turn;
     await eventually(() => !isAlive(pid), { what: "the end of the runtime" });
   });

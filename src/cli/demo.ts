@@ -28,12 +28,18 @@ const demoUsers = () => [
 /** The port if it is free, else any. */
 const portOr0 = async (port: number): Promise<number> => ((await isFree(host, port)) ? port : 0);
 
-/** Everything of the demo that has to end again, in a directory of its own. */
-const startDemo = async (directory: string, parts: AsyncDisposableStack): Promise<Demo> => {
-  const modelKey = randomBytes(12).toString("hex");
-  const model = await startScriptedModel({ apiKey: modelKey });
-  parts.defer(() => model.close());
-  const users = demoUsers();
+/** A resource with what ends it; `await using` calls that when the demo ends, however it ends. */
+const ending = <Resource>(resource: Resource, end: () => Promise<void>) => ({
+  resource,
+  [Symbol.asyncDispose]: end,
+});
+
+const startModel = async (apiKey: string) => {
+  const model = await startScriptedModel({ apiKey });
+  return ending(model, model.close);
+};
+
+const startDemoNode = async (directory: string, users: Demo["users"], provider: object) => {
   // What the environment says is for real nodes, and its proxy is not the way to our own loopback.
   const config = await loadConfig({
     env: {},
@@ -41,35 +47,41 @@ const startDemo = async (directory: string, parts: AsyncDisposableStack): Promis
       sdk: { host, port: await portOr0(usualPorts.sdk) },
       http: { host, port: await portOr0(usualPorts.http) },
       auth: { keys: users },
-      defaults: {
-        isolation: "user",
-        model: "scripted-1",
-        provider: { type: "openai", baseUrl: model.url, apiKey: modelKey },
-      },
+      defaults: { isolation: "user", model: "scripted-1", provider },
       state: { path: join(directory, "state") },
       store: { url: `sqlite:${join(directory, "squadron.db")}` },
     },
   });
   const node = await startNode(config, { log: standardErrorLog("warn"), environment: {} });
-  parts.defer(() => node.close());
-  return { http: httpUrl(node), sdk: sdkEndpoint(node), model: model.url, users };
+  return ending(node, node.close);
 };
 
 const demo = async ({ json }: { json?: true }): Promise<void> => {
   const directory = await mkdtemp(join(tmpdir(), "squadron-demo-"));
   const stopped = stopRequested(() => rmSync(directory, { recursive: true, force: true }));
-  const parts = new AsyncDisposableStack();
   // A runtime that is just being killed may still create a file: hence the retries.
-  parts.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
-  try {
-    const running = await startDemo(directory, parts);
-    if (json) printJson(running);
-    else print(demoPage(running, process.env));
-    await stopped;
-    note("\nEnding the demo, nothing of it stays behind …");
-  } finally {
-    await parts.disposeAsync();
-  }
+  await using _files = ending(directory, () =>
+    rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }),
+  );
+  const users = demoUsers();
+  const modelKey = randomBytes(12).toString("hex");
+  await using model = await startModel(modelKey);
+  const { url } = model.resource;
+  await using node = await startDemoNode(directory, users, {
+    type: "openai",
+    baseUrl: url,
+    apiKey: modelKey,
+  });
+  const running: Demo = {
+    http: httpUrl(node.resource),
+    sdk: sdkEndpoint(node.resource),
+    model: url,
+    users,
+  };
+  if (json) printJson(running);
+  else print(demoPage(running, process.env));
+  await stopped;
+  note("\nEnding the demo, nothing of it stays behind …");
 };
 
 export const demoCommand = (): Command =>

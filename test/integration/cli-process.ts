@@ -52,8 +52,12 @@ export const startCli = (args: readonly string[], options: CliOptions): CliProce
     child.once("close", (code, signal) => resolve({ code, signal, ...output }));
   });
   let running = true;
+  // A test that timed out never gets to its `await using`.
+  const killWithUs = () => child.kill("SIGKILL");
+  process.once("exit", killWithUs);
   void ended.finally(() => {
     running = false;
+    process.off("exit", killWithUs);
   });
   return {
     pid: child.pid ?? 0,

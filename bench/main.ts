@@ -15,6 +15,7 @@ const usage = `Usage: npm run bench -- [--quick] [--json] [--write] [--profile D
 const full: Counts = {
   sessions: 10,
   turnsPerSession: 30,
+  warmUpSessions: 3,
   warmUpTurns: 5,
   streams: 7,
   streamTokens: 1_000,
@@ -25,6 +26,7 @@ const full: Counts = {
 const quick: Counts = {
   ...full,
   sessions: 3,
+  warmUpSessions: 1,
   turnsPerSession: 15,
   streams: 3,
   parallelRounds: 2,

@@ -10,6 +10,9 @@ export interface Counts {
   /** Sessions one after the other in which single turns are measured, so that no history grows long. */
   readonly sessions: number;
   readonly turnsPerSession: number;
+  /** Whole sessions before those, not counted: a program that has just started is slower than one that serves. */
+  readonly warmUpSessions: number;
+  /** Turns at the beginning of each session, not counted. */
   readonly warmUpTurns: number;
   /** Long streamed answers, for the rate of events. */
   readonly streams: number;
@@ -54,20 +57,20 @@ export const measureTurns = async (
 ): Promise<{ readonly samples: PerContender<TurnSample[]>; readonly cpuPerTurn: PerContender<Cpu> }> => {
   const samples = lists<TurnSample>();
   const cpu = lists<Cpu>();
-  for (let block = 0; block < counts.sessions; block++) {
+  for (let block = -counts.warmUpSessions; block < counts.sessions; block++) {
     const sessions = await forEachContender(contenders, openSession);
     let before: PerContender<Cpu> | undefined;
     for (let round = -counts.warmUpTurns; round < counts.turnsPerSession; round++) {
       if (round === 0) before = await forEachContender(contenders, async (one) => cpuOf(one));
       for (const name of orderOf(round + counts.warmUpTurns)) {
         const sample = await runTurn(sessions[name], prompt);
-        if (round >= 0) samples[name].push(sample);
+        if (round >= 0 && block >= 0) samples[name].push(sample);
       }
     }
     for (const name of contenderNames) {
       const after = cpuOf(contenders[name]);
       const { gateway, runtime } = before?.[name] ?? after;
-      cpu[name].push({ gateway: after.gateway - gateway, runtime: after.runtime - runtime });
+      if (block >= 0) cpu[name].push({ gateway: after.gateway - gateway, runtime: after.runtime - runtime });
     }
     await forEachContender(contenders, async ({ name }) => sessions[name].disconnect());
   }

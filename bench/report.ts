@@ -120,8 +120,8 @@ const shareText = ({ gatewayShare }: Report): string =>
   `Gateway CPU per turn is ${(gatewayShare * 100).toFixed(0)} % of its runtime's (aim: at most 20 %).`;
 
 const countsText = ({ counts }: Report): string =>
-  `${counts.sessions * counts.turnsPerSession} single turns each, in ${counts.sessions} sessions after ` +
-  `${counts.warmUpTurns} turns of warming up; ${counts.streams} answers of ${counts.streamTokens} tokens; ` +
+  `${counts.sessions * counts.turnsPerSession} single turns each, in ${counts.sessions} sessions ` +
+  `(not counted: ${counts.warmUpSessions} whole sessions before them, ${counts.warmUpTurns} turns at the beginning of each); ${counts.streams} answers of ${counts.streamTokens} tokens; ` +
   `${counts.parallelRounds} rounds of ${counts.parallelSessions} parallel sessions of ${counts.parallelTurns} turns.`;
 
 export const terminalText = (report: Report): string => {

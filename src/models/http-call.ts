@@ -16,9 +16,10 @@ const maxErrorBytes = 64 * 1024;
 
 /**
  * The runtime shows what a piece brings only when it has taken all of it: of a burst, the first words go ahead.
- * Each further piece is twice as large, for each costs a round trip.
+ * Each further piece is larger by this factor, for each costs a round trip.
  */
 const firstPieceBytes = 512;
+const pieceGrowth = 4;
 
 /** What a call of either transport works with. */
 export interface CallContext {
@@ -67,7 +68,7 @@ const passAnswer = async (context: CallContext, response: Dispatcher.ResponseDat
     // The next bytes are read only when the runtime has taken these: its pace is the provider's.
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       meter.push(chunk);
-      for (let at = 0; at < chunk.length; pieceBytes *= 2) {
+      for (let at = 0; at < chunk.length; pieceBytes *= pieceGrowth) {
         const piece = chunk.subarray(at, at + pieceBytes);
         await answer.write(piece);
         at += piece.length;

@@ -63,6 +63,9 @@ export interface SessionUpstream {
   save(): Promise<void>;
 }
 
+/** A session with an unfinished subagent may never say that it has left (tried); nothing may wait for it for ever. */
+const leaveWithinMs = 5_000;
+
 export const interestHandle = (frame: Envelope): string => {
   const result = frame.result();
   return isObject(result) && typeof result["handle"] === "string" ? result["handle"] : "";
@@ -187,7 +190,7 @@ export const createSessionUpstream = (options: {
       const { runtime } = life;
       life = nextLife(life, { kind: "leave" });
       try {
-        await call(runtime, `session.${how}`, {});
+        await runtime.peer.request(`session.${how}`, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
       } finally {
         life = nextLife(life, { kind: "sleep" });
       }

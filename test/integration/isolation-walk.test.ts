@@ -6,7 +6,7 @@ import { type MethodEntry, methodEntries } from "../../src/wire/method-table.ts"
 import { dangerousValue } from "../support/dangerous.ts";
 import { connectRaw, type RawAnswer, type RawClient } from "../support/raw-client.ts";
 import { startTestNode, type TestNode, users } from "../support/test-node.ts";
-import { leaks, openVictim, type Victim } from "../support/victim.ts";
+import { leaks, openVictim, sayIn, type Victim } from "../support/victim.ts";
 import { eventually } from "../support/wait.ts";
 
 /** The codes that say: your policy does not let you. Those are counted and audited. */
@@ -204,6 +204,106 @@ describe.each(["bob", "carol"] as const)("every method, as %s, at Alice's sessio
   });
 });
 
+/** Parameters that name something inside a session. */
+const innerIds =
+  /^(id|requestId|eventId|handle|instanceId|cursor|toolCallId|clientTaskId|fromAgentId|agentIds|agentId|canvasId|extensionId|mcpRequestId)$/;
+/** What the other parameters of such a call are, so that it would work on one's own. */
+const willing: Readonly<Record<string, unknown>> = {
+  result: { kind: "approve-once" },
+  response: { answer: "BOB-WAS-HERE", wasFreeform: true },
+  message: "BOB-WAS-HERE",
+  arguments: {},
+  name: "x",
+  max: 100,
+  direction: "forward",
+  update: { kind: "status", status: "completed" },
+  sequence: 99,
+};
+
+it("no id of anything inside Alice's session leads Bob from his own session into hers", async () => {
+  await using client = await connectRaw(squadron.node.sdk.port, users.bob.key);
+  client.answerWith(() => ({}));
+  const sessionId = "bobs-with-her-ids";
+  await client.ask("session.create", { sessionId });
+  await sayIn(client, sessionId, "[[echo own history]]");
+  const own = await client.ask("session.getMessages", { sessionId });
+
+  // Everything of hers that can be open: a subagent at work, a task, an interest, a tool call that waits.
+  const started = await victim.client.ask("session.tasks.startAgent", {
+    sessionId: victim.name,
+    agentType: "task",
+    prompt: "[[hold agent]] [[echo done]]",
+    name: "n",
+    description: "d",
+  });
+  await eventually(() => squadron.model.holding("agent") === 1, { what: "the subagent at work" });
+  await victim.client.ask("session.eventLog.registerInterest", {
+    sessionId: victim.name,
+    eventType: "mcp.oauth_required",
+  });
+  const { cursor } = await victim.client.ask("session.eventLog.tail", { sessionId: victim.name });
+  const tasks = JSON.stringify(await victim.client.ask("session.tasks.list", { sessionId: victim.name }));
+  const before = await victim.history();
+  const uuids = new Set(
+    victim.client.received().match(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g),
+  );
+  const ids = [
+    ...uuids,
+    ...(victim.client.received().match(/call_[\w-]+/g) ?? []),
+    String(cursor),
+    "interest-1",
+    String(started["agentId"]),
+  ];
+
+  const calls = methodEntries()
+    .filter(({ verdict, scope }) => verdict === "allow" && scope === "session")
+    .flatMap(({ method, params }) => {
+      const inner = Object.keys(params).filter((name) => innerIds.test(name));
+      const others = Object.fromEntries(
+        Object.keys(params)
+          .filter((name) => Object.hasOwn(willing, name))
+          .map((name) => [name, willing[name]]),
+      );
+      return inner.length === 0
+        ? []
+        : ids.map((id) => ({
+            method,
+            params: {
+              ...others,
+              ...Object.fromEntries(inner.map((name) => [name, name === "agentIds" ? [id] : id])),
+              sessionId,
+            },
+          }));
+    });
+  expect(calls.length).toBeGreaterThan(500);
+  const answers = await callAll(client, calls);
+  for (const [index, answer] of answers.entries()) {
+    expect(
+      leaks(victim, answer.text, JSON.stringify(calls[index]?.params)),
+      JSON.stringify(calls[index]),
+    ).toEqual([]);
+  }
+  expect(squadron.model.holding("agent")).toBe(1);
+  expect(JSON.stringify(await victim.client.ask("session.tasks.list", { sessionId: victim.name }))).toBe(
+    tasks,
+  );
+  expect(await victim.history()).toBe(before);
+  expect(victim.client.received().includes("BOB-WAS-HERE")).toBe(false);
+  expect((await client.ask("session.getMessages", { sessionId }))["events"]).toEqual(
+    expect.arrayContaining(own["events"] as unknown[]),
+  );
+  squadron.model.release("agent");
+  await eventually(
+    async () => {
+      const { tasks: left } = await victim.client.ask("session.tasks.list", { sessionId: victim.name });
+      return JSON.stringify(left).includes('"idle"');
+    },
+    { what: "the end of the subagent's work" },
+  );
+  await victim.client.ask("session.tasks.cancel", { sessionId: victim.name, id: started["agentId"] });
+  await victim.client.ask("session.tasks.remove", { sessionId: victim.name, id: started["agentId"] });
+});
+
 it("each method that nobody may call is audited with who called it", async () => {
   await using client = await connectRaw(squadron.node.sdk.port, users.bob.key);
   const methods = methodEntries()
@@ -228,5 +328,5 @@ it("each method that nobody may call is audited with who called it", async () =>
 });
 
 it("Alice's session answers as before", async () => {
-  expect(await victim.say("[[count]]")).toBe("3");
+  expect(await victim.say("[[count]] [[echo as before]]")).toMatch(/^\d as before$/);
 });

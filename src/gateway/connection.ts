@@ -36,7 +36,7 @@ const outward = (error: unknown): unknown =>
 export const createConnection = (options: ConnectionOptions): Connection => {
   const { principal, policy, link, services } = options;
   const { metrics, audit, log } = services;
-  let open = true;
+  let closing: Promise<void> | undefined;
 
   const denied = (method: string, error: SquadronError): void => {
     metrics.frameDenied(methodEntry(method) === undefined ? "unknown" : method);
@@ -47,13 +47,23 @@ export const createConnection = (options: ConnectionOptions): Connection => {
   const guarded = async <T>(method: string, run: () => Promise<T>): Promise<T> => {
     const turn = options.share.take();
     if (turn !== undefined) await turn;
-    if (!open) throw new SquadronError("connection_closed", "This connection has been closed.");
+    if (closing !== undefined) throw new SquadronError("connection_closed", "This connection has been closed.");
     try {
       return await run();
     } catch (error) {
       if (error instanceof SquadronError && denials.has(error.code)) denied(method, error);
       throw outward(error);
     }
+  };
+
+  const leaveAll = async (): Promise<void> => {
+    const attached = [...connection.attachments.values()];
+    connection.attachments.clear();
+    const results = await Promise.allSettled(attached.map((attachment) => attachment.host.detach(attachment)));
+    for (const result of results) {
+      if (result.status === "rejected") log.warn({ connection: options.id, error: result.reason }, "detaching failed");
+    }
+    options.onClosed(connection);
   };
 
   const connection: Connection = {
@@ -64,7 +74,7 @@ export const createConnection = (options: ConnectionOptions): Connection => {
     githubToken: options.githubToken,
     attachments: new Map(),
     get open() {
-      return open;
+      return closing === undefined;
     },
     request: (method, params) =>
       guarded(method, async () => {
@@ -97,16 +107,9 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       connection.attachments.delete(attachment.name);
       await attachment.host.detach(attachment);
     },
-    async close() {
-      if (!open) return;
-      open = false;
-      const attached = [...connection.attachments.values()];
-      connection.attachments.clear();
-      const results = await Promise.allSettled(attached.map((attachment) => attachment.host.detach(attachment)));
-      for (const result of results) {
-        if (result.status === "rejected") log.warn({ connection: options.id, error: result.reason }, "detaching failed");
-      }
-      options.onClosed(connection);
+    close() {
+      closing ??= leaveAll();
+      return closing;
     },
   };
   return connection;

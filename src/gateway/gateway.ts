@@ -81,8 +81,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     connectionsOf: (principal) => [...(byUser.get(userKey(principal)) ?? [])],
   };
 
+  /** What a runtime asks for none of its sessions is GitHub's list of models, with the token of the session that it opens. */
+  const unnamed: ModelGrant = { allowModels: [], routes: options.githubRoutes };
+
   const grant = (sessionId: string | undefined): ModelGrant | undefined =>
-    sessionId === undefined ? undefined : hosts.find(sessionId)?.grant;
+    sessionId === undefined ? unnamed : hosts.find(sessionId)?.grant;
 
   /** The life of a session concerns only who may see it. Deletions we tell ourselves. */
   const lifecycle = (runtime: Runtime, frame: Envelope): void => {

@@ -23,6 +23,8 @@ export interface TestNodeOptions {
   readonly allow?: Partial<Allow>;
   readonly limits?: Partial<Policy["limits"]>;
   readonly policy?: Partial<Policy>;
+  /** No provider of the policy: sessions need a GitHub token or a provider of their own. */
+  readonly withoutProvider?: boolean;
   readonly keys?: readonly StaticKey[];
   readonly runtimes?: Partial<Config["runtimes"]>;
   /** An earlier node's directory, to start on its state again. */
@@ -60,7 +62,9 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
   defaults: {
     isolation: options.isolation ?? "user",
     model: "scripted-1",
-    provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
+    ...(options.withoutProvider !== true && {
+      provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
+    }),
     sessions: { hibernateAfterMs: 300_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
     limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000, ...options.limits },
     allow: {
@@ -86,7 +90,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
   models: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 2, caFiles: [] },
   state: { path: join(directory, "state") },
   store: { url: `sqlite:${join(directory, "squadron.db")}` },
-  telemetry: { logLevel: "silent" },
+  telemetry: { logLevel: (process.env["TEST_LOG"] ?? "silent") as "silent" },
 });
 
 /** The whole node, on own ports and an own directory, with a scripted model behind it. */

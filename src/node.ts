@@ -1,10 +1,11 @@
 import type { Config } from "./config/config.ts";
-import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
 import { createFleet, type Fleet } from "./fleet/fleet.ts";
+import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type HttpServer, openHttp } from "./http/http.ts";
 import { createIdentity, ensureFirstAdminKey, type Identity } from "./identity/identity.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
+import { createParts, type Parts } from "./kernel/parts.ts";
 import type { Secret } from "./kernel/secret.ts";
 import { createModelCatalog } from "./models/catalog.ts";
 import { githubRoute } from "./models/grant.ts";
@@ -16,7 +17,12 @@ import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 
 /** GitHub's model service, where the runtimes of sessions with a GitHub token send their model calls. */
-const githubModels = ["https://api.githubcopilot.com", "https://api.individual.githubcopilot.com", "https://api.business.githubcopilot.com", "https://api.enterprise.githubcopilot.com"];
+const githubModels = [
+  "https://api.githubcopilot.com",
+  "https://api.individual.githubcopilot.com",
+  "https://api.business.githubcopilot.com",
+  "https://api.enterprise.githubcopilot.com",
+];
 
 /** A running node: its doors, and what the command line and the embedding API need of its inside. */
 export interface SquadronNode {
@@ -43,19 +49,23 @@ export const startNode = async (
   const clock = given.clock ?? systemClock;
   const log = given.log ?? createLog({ level: config.telemetry.logLevel });
   const environment = given.environment ?? process.env;
-  const parts = new AsyncDisposableStack();
+  const parts = createParts();
   try {
     return await build(config, { clock, log, environment }, parts);
   } catch (error) {
-    await parts.disposeAsync();
+    await parts.close();
     throw error;
   }
 };
 
 const build = async (
   config: Config,
-  { clock, log, environment }: { readonly clock: Clock; readonly log: Log; readonly environment: NodeJS.ProcessEnv },
-  parts: AsyncDisposableStack,
+  {
+    clock,
+    log,
+    environment,
+  }: { readonly clock: Clock; readonly log: Log; readonly environment: NodeJS.ProcessEnv },
+  parts: Parts,
 ): Promise<SquadronNode> => {
   const metrics = createMetrics();
   const store = await openStore(config.store.url);
@@ -72,7 +82,9 @@ const build = async (
     onUsage: (sessionId, usage) => {
       store.sessions
         .addTokens(sessionId, usage.inputTokens, usage.outputTokens)
-        .catch((error) => log.error({ session: sessionId, error }, "the tokens of a model call were not stored"));
+        .catch((error) =>
+          log.error({ session: sessionId, error }, "the tokens of a model call were not stored"),
+        );
     },
   });
   parts.defer(() => models.close());
@@ -90,7 +102,7 @@ const build = async (
   });
   parts.defer(() => fleet.close());
 
-  const standIn = config.runtimes.env["COPILOT_API_URL"];
+  const standIn = config.runtimes.env.COPILOT_API_URL;
   const gateway: Gateway = createGateway({
     config,
     clock,
@@ -104,6 +116,19 @@ const build = async (
     runtimeVersion: await bundledRuntimeVersion(),
   });
   parts.defer(() => gateway.close());
+  metrics.observeSessions(async () => {
+    const live = gateway.hosts.filter(({ life }) => life === "live").map(({ unit }) => unit.isolation);
+    const stored = await store.sessions.counts();
+    return [
+      ...live.map((isolation) => ({ state: "live" as const, isolation, count: 1 })),
+      ...stored.map(({ isolation, sessions }) => ({
+        state: "hibernated" as const,
+        isolation,
+        count: sessions,
+      })),
+      ...live.map((isolation) => ({ state: "hibernated" as const, isolation, count: -1 })),
+    ];
+  });
   await gateway.removeLeftovers();
 
   const sdk = await openSdkPort({ ...config.sdk, gateway, identity, clock, log });
@@ -123,6 +148,6 @@ const build = async (
     metrics,
     log,
     firstAdminKey,
-    close: () => parts.disposeAsync(),
+    close: parts.close,
   };
 };

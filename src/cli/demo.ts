@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { startScriptedModel } from "../../demo/scripted-model.ts";
 import { loadConfig } from "../config/load.ts";
 import { httpUrl, sdkEndpoint } from "../endpoints.ts";
+import { createParts } from "../kernel/parts.ts";
 import { startNode } from "../node.ts";
 import { type Demo, demoPage } from "./demo-page.ts";
 import { isFree } from "./free-port.ts";
@@ -28,17 +29,6 @@ const demoUsers = () => [
 /** The port if it is free, else any. */
 const portOr0 = async (port: number): Promise<number> => ((await isFree(host, port)) ? port : 0);
 
-/** A resource with what ends it; `await using` calls that when the demo ends, however it ends. */
-const ending = <Resource>(resource: Resource, end: () => Promise<void>) => ({
-  resource,
-  [Symbol.asyncDispose]: end,
-});
-
-const startModel = async (apiKey: string) => {
-  const model = await startScriptedModel({ apiKey });
-  return ending(model, model.close);
-};
-
 const startDemoNode = async (directory: string, users: Demo["users"], provider: object) => {
   // What the environment says is for real nodes, and its proxy is not the way to our own loopback.
   const config = await loadConfig({
@@ -52,36 +42,30 @@ const startDemoNode = async (directory: string, users: Demo["users"], provider: 
       store: { url: `sqlite:${join(directory, "squadron.db")}` },
     },
   });
-  const node = await startNode(config, { log: standardErrorLog("warn"), environment: {} });
-  return ending(node, node.close);
+  return startNode(config, { log: standardErrorLog("warn"), environment: {} });
 };
 
 const demo = async ({ json }: { json?: true }): Promise<void> => {
   const directory = await mkdtemp(join(tmpdir(), "squadron-demo-"));
   const stopped = stopRequested(() => rmSync(directory, { recursive: true, force: true }));
+  const parts = createParts();
   // A runtime that is just being killed may still create a file: hence the retries.
-  await using _files = ending(directory, () =>
-    rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }),
-  );
-  const users = demoUsers();
-  const modelKey = randomBytes(12).toString("hex");
-  await using model = await startModel(modelKey);
-  const { url } = model.resource;
-  await using node = await startDemoNode(directory, users, {
-    type: "openai",
-    baseUrl: url,
-    apiKey: modelKey,
-  });
-  const running: Demo = {
-    http: httpUrl(node.resource),
-    sdk: sdkEndpoint(node.resource),
-    model: url,
-    users,
-  };
-  if (json) printJson(running);
-  else print(demoPage(running, process.env));
-  await stopped;
-  note("\nEnding the demo, nothing of it stays behind …");
+  parts.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
+  try {
+    const users = demoUsers();
+    const apiKey = randomBytes(12).toString("hex");
+    const model = await startScriptedModel({ apiKey });
+    parts.defer(model.close);
+    const node = await startDemoNode(directory, users, { type: "openai", baseUrl: model.url, apiKey });
+    parts.defer(node.close);
+    const running: Demo = { http: httpUrl(node), sdk: sdkEndpoint(node), model: model.url, users };
+    if (json) printJson(running);
+    else print(demoPage(running, process.env));
+    await stopped;
+    note("\nEnding the demo, nothing of it stays behind …");
+  } finally {
+    await parts.close();
+  }
 };
 
 export const demoCommand = (): Command =>

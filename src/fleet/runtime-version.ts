@@ -5,6 +5,6 @@ export const bundledRuntimeVersion = async (): Promise<string> => {
   const stated: unknown = await import(
     new URL("cliVersion.js", import.meta.resolve("@github/copilot-sdk")).href
   );
-  const version = isObject(stated) ? stated["COPILOT_CLI_VERSION"] : undefined;
+  const version = isObject(stated) ? stated.COPILOT_CLI_VERSION : undefined;
   return typeof version === "string" ? version : "unknown";
 };

@@ -1,8 +1,8 @@
-import type { Unit } from "../kernel/isolation.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Log } from "../telemetry/log.ts";

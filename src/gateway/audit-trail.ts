@@ -8,7 +8,10 @@ const maxPending = 1000;
 
 /** Writes who did what into the store, in batches; a flood of denied frames must not become a flood of disk writes. */
 export interface AuditTrail {
-  record(principal: Principal, entry: { action: string; target: string; outcome: string; detail?: string }): void;
+  record(
+    principal: Principal,
+    entry: { action: string; target: string; outcome: string; detail?: string },
+  ): void;
   close(): Promise<void>;
 }
 

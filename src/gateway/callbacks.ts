@@ -1,6 +1,6 @@
 import { isObject, type Json } from "../kernel/json.ts";
-import type { Attachment } from "./vocabulary.ts";
 import type { Flag } from "./declarations.ts";
+import type { Attachment } from "./vocabulary.ts";
 
 /** A question that the runtime asks as a request on the pipe and that one client answers. */
 export interface CallbackKind {
@@ -33,7 +33,7 @@ export const callbackKinds: Readonly<Record<string, CallbackKind>> = {
   "systemMessage.transform": {
     askedOf: { recordWriter: true },
     defaultAnswer: (params) =>
-      isObject(params) && isObject(params["sections"]) ? { sections: params["sections"] as Json } : undefined,
+      isObject(params) && isObject(params.sections) ? { sections: params.sections as Json } : undefined,
   },
   "providerToken.getToken": { askedOf: { recordWriter: true }, defaultAnswer: unanswered },
   "canvas.open": { askedOf: { list: "canvases" }, defaultAnswer: unanswered },
@@ -42,7 +42,11 @@ export const callbackKinds: Readonly<Record<string, CallbackKind>> = {
 };
 
 /** Can this attachment be asked? */
-export const canAnswer = (kind: CallbackKind, attachment: Attachment, recordWriter: Attachment | undefined): boolean => {
+export const canAnswer = (
+  kind: CallbackKind,
+  attachment: Attachment,
+  recordWriter: Attachment | undefined,
+): boolean => {
   if ("flag" in kind.askedOf) return attachment.declarations.flags.has(kind.askedOf.flag);
   if ("list" in kind.askedOf) return attachment.declarations.lists.canvases.length > 0;
   return attachment === recordWriter;

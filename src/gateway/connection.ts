@@ -23,14 +23,24 @@ export interface ConnectionOptions {
   readonly onClosed: (connection: Connection) => void;
 }
 
-const denials: ReadonlySet<string> = new Set(["method_denied", "method_unknown", "parameter_denied", "model_denied", "forbidden"]);
+const denials: ReadonlySet<string> = new Set([
+  "method_denied",
+  "method_unknown",
+  "parameter_denied",
+  "model_denied",
+  "forbidden",
+]);
 
 /** An upstream that went away while we asked is said as such: its own words name an inner connection. */
 const outward = (error: unknown): unknown =>
   error instanceof SquadronError && error.code === "connection_closed"
-    ? new SquadronError("runtime_gone", "The runtime of this session has gone; send again and the session wakes in another one.", {
-        cause: error,
-      })
+    ? new SquadronError(
+        "runtime_gone",
+        "The runtime of this session has gone; send again and the session wakes in another one.",
+        {
+          cause: error,
+        },
+      )
     : error;
 
 export const createConnection = (options: ConnectionOptions): Connection => {
@@ -40,14 +50,20 @@ export const createConnection = (options: ConnectionOptions): Connection => {
 
   const denied = (method: string, error: SquadronError): void => {
     metrics.frameDenied(methodEntry(method) === undefined ? "unknown" : method);
-    audit.record(principal, { action: "call", target: method.slice(0, 100), outcome: error.code, detail: error.message.slice(0, 300) });
+    audit.record(principal, {
+      action: "call",
+      target: method.slice(0, 100),
+      outcome: error.code,
+      detail: error.message.slice(0, 300),
+    });
     log.info({ connection: options.id, method: method.slice(0, 100), code: error.code }, "call denied");
   };
 
   const guarded = async <T>(method: string, run: () => Promise<T>): Promise<T> => {
     const turn = options.share.take();
     if (turn !== undefined) await turn;
-    if (closing !== undefined) throw new SquadronError("connection_closed", "This connection has been closed.");
+    if (closing !== undefined)
+      throw new SquadronError("connection_closed", "This connection has been closed.");
     try {
       return await run();
     } catch (error) {
@@ -59,9 +75,12 @@ export const createConnection = (options: ConnectionOptions): Connection => {
   const leaveAll = async (): Promise<void> => {
     const attached = [...connection.attachments.values()];
     connection.attachments.clear();
-    const results = await Promise.allSettled(attached.map((attachment) => attachment.host.detach(attachment)));
+    const results = await Promise.allSettled(
+      attached.map((attachment) => attachment.host.detach(attachment)),
+    );
     for (const result of results) {
-      if (result.status === "rejected") log.warn({ connection: options.id, error: result.reason }, "detaching failed");
+      if (result.status === "rejected")
+        log.warn({ connection: options.id, error: result.reason }, "detaching failed");
     }
     options.onClosed(connection);
   };
@@ -81,7 +100,8 @@ export const createConnection = (options: ConnectionOptions): Connection => {
         const judged = judgeCall(policy, method, params);
         if (judged.verdict === "allow") return callSession(services, connection, judged);
         const answer = localMethods[method];
-        if (answer === undefined) throw new SquadronError("internal", `Squadron has no answer for ${method} yet its table says so.`);
+        if (answer === undefined)
+          throw new SquadronError("internal", `Squadron has no answer for ${method} yet its table says so.`);
         return answer(services, connection, judged.params);
       }),
     create: (params, traits) =>
@@ -98,7 +118,8 @@ export const createConnection = (options: ConnectionOptions): Connection => {
     watch: (name) =>
       guarded("session.resume", async () => {
         const row = await services.store.sessions.byName(principal.tenant, principal.user, name);
-        if (row === undefined) throw new SquadronError("session_not_found", `There is no session named ${name}.`);
+        if (row === undefined)
+          throw new SquadronError("session_not_found", `There is no session named ${name}.`);
         const attachment = (await services.hosts.of(row)).watch(connection, name);
         connection.attachments.set(name, attachment);
         return attachment;

@@ -15,7 +15,14 @@ const flagNames = [
   "requestMcpApps",
 ] as const;
 const listNames = ["tools", "commands", "canvases"] as const;
-const momentary = ["sessionId", "traceparent", "tracestate", "disableResume", "continuePendingWork", "gitHubToken"] as const;
+const momentary = [
+  "sessionId",
+  "traceparent",
+  "tracestate",
+  "disableResume",
+  "continuePendingWork",
+  "gitHubToken",
+] as const;
 const ownedByConnection: ReadonlySet<string> = new Set([
   ...flagNames,
   ...listNames,
@@ -52,12 +59,16 @@ const listOf = (value: unknown): readonly JsonObject[] =>
 export const splitParameters = (
   params: Readonly<Record<string, unknown>>,
 ): { readonly declarations: Declarations; readonly recorded: JsonObject } => {
-  const registration = params["gitHubTokenProviderRegistrationId"];
+  const registration = params.gitHubTokenProviderRegistrationId;
   return {
     declarations: {
       flags: new Set(flagNames.filter((name) => params[name] === true)),
-      lists: { tools: listOf(params["tools"]), commands: listOf(params["commands"]), canvases: listOf(params["canvases"]) },
-      canvasProvider: params["canvasProvider"] as Json | undefined,
+      lists: {
+        tools: listOf(params.tools),
+        commands: listOf(params.commands),
+        canvases: listOf(params.canvases),
+      },
+      canvasProvider: params.canvasProvider as Json | undefined,
       tokenRegistration: typeof registration === "string" ? registration : undefined,
     },
     recorded: Object.fromEntries(
@@ -66,7 +77,8 @@ export const splitParameters = (
   };
 };
 
-const itemKey = (list: ListName, item: JsonObject): string => String(list === "canvases" ? item["id"] : item["name"]);
+const itemKey = (list: ListName, item: JsonObject): string =>
+  String(list === "canvases" ? item.id : item.name);
 
 /** All that any attachment declared, as parameters for the runtime; of two with one name the later wins. */
 export const unite = (all: readonly Declarations[]): JsonObject => {
@@ -78,9 +90,9 @@ export const unite = (all: readonly Declarations[]): JsonObject => {
     if (items.size > 0) united[list] = [...items.values()];
   }
   const canvasProvider = all.findLast((one) => one.canvasProvider !== undefined)?.canvasProvider;
-  if (canvasProvider !== undefined) united["canvasProvider"] = canvasProvider;
+  if (canvasProvider !== undefined) united.canvasProvider = canvasProvider;
   const registration = all.findLast((one) => one.tokenRegistration !== undefined)?.tokenRegistration;
-  if (registration !== undefined) united["gitHubTokenProviderRegistrationId"] = registration;
+  if (registration !== undefined) united.gitHubTokenProviderRegistrationId = registration;
   return united;
 };
 

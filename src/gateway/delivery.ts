@@ -1,6 +1,6 @@
 import { isObject } from "../kernel/json.ts";
-import type { Attachment } from "./vocabulary.ts";
 import { requestKinds } from "./open-requests.ts";
+import type { Attachment } from "./vocabulary.ts";
 
 /** Events that only a connection which asked for streaming sees. */
 const streamingOnly: ReadonlySet<string> = new Set([
@@ -35,7 +35,9 @@ export const chooseFor = (
 export const askedBy = (audience: Audience, type: string, data: unknown): Attachment | undefined => {
   const kind = requestKinds[type];
   const content = isObject(data) ? data : {};
-  return kind === undefined ? undefined : chooseFor(audience, (attachment) => kind.answerable(attachment, content));
+  return kind === undefined
+    ? undefined
+    : chooseFor(audience, (attachment) => kind.answerable(attachment, content));
 };
 
 /** Who gets an event. Ends of a turn do not go to a connection that waits for a later turn of its own. */
@@ -46,10 +48,12 @@ export const receivers = (audience: Audience, type: string, data: unknown): read
     const asked = askedBy(audience, type, data);
     return audience.attachments.filter(
       (attachment) =>
-        attachment === asked || (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)),
+        attachment === asked ||
+        (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)),
     );
   }
   if (turnEnds.has(type)) return audience.attachments.filter(({ connection }) => !audience.waits(connection));
-  if (streamingOnly.has(type)) return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));
+  if (streamingOnly.has(type))
+    return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));
   return audience.attachments;
 };

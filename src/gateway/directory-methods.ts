@@ -31,25 +31,32 @@ const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession):
   };
 };
 
-const mine = async ({ store }: GatewayServices, { principal }: Connection): Promise<readonly OwnedSession[]> => {
+const mine = async (
+  { store }: GatewayServices,
+  { principal }: Connection,
+): Promise<readonly OwnedSession[]> => {
   const { sessions } = await store.sessions.list(principal.tenant, principal.user, { limit: listLimit });
   return sessions;
 };
 
-const named = ({ store }: GatewayServices, { principal }: Connection, value: unknown): Promise<OwnedSession | undefined> =>
+const named = (
+  { store }: GatewayServices,
+  { principal }: Connection,
+  value: unknown,
+): Promise<OwnedSession | undefined> =>
   store.sessions.byName(principal.tenant, principal.user, sessionName(value));
 
 /** Does the session match every field that the client's filter names? */
 const matches = (session: JsonObject, filter: unknown): boolean => {
   if (!isObject(filter)) return true;
-  const context: Json | undefined = session["context"];
+  const context: Json | undefined = session.context;
   return Object.entries(filter).every(([key, wanted]) => isObject(context) && context[key] === wanted);
 };
 
 const leave =
   (how: Leaving): LocalAnswer =>
   async (services, connection, params) => {
-    const { host, name, attachment } = await heldSession(services, connection, params["sessionId"]);
+    const { host, name, attachment } = await heldSession(services, connection, params.sessionId);
     if (attachment !== undefined) await host.detach(attachment, how);
     connection.attachments.delete(name);
     return { success: true };
@@ -61,7 +68,11 @@ const remove = async (services: GatewayServices, connection: Connection, name: s
   if (row === undefined) return false;
   await services.hosts.delete(row);
   if (row.ephemeral) return true;
-  services.audit.record(connection.principal, { action: "session.delete", target: row.publicId, outcome: "ok" });
+  services.audit.record(connection.principal, {
+    action: "session.delete",
+    target: row.publicId,
+    outcome: "ok",
+  });
   for (const other of services.connectionsOf(connection.principal)) {
     other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
   }
@@ -75,7 +86,7 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   "session.detach": leave("detach"),
   "session.destroy": leave("destroy"),
   "sessions.close": async (_services, connection, params) => {
-    const attachment = connection.attachments.get(sessionName(params["sessionId"]));
+    const attachment = connection.attachments.get(sessionName(params.sessionId));
     if (attachment !== undefined) {
       await attachment.host.detach(attachment, "destroy");
       connection.attachments.delete(attachment.name);
@@ -83,23 +94,23 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
     return {};
   },
   "sessions.save": async (services, connection, params) => {
-    await heldSession(services, connection, params["sessionId"]);
+    await heldSession(services, connection, params.sessionId);
     return {};
   },
 
   "session.delete": async (services, connection, params) => {
-    const name = sessionName(params["sessionId"]);
+    const name = sessionName(params.sessionId);
     return (await remove(services, connection, name))
       ? { success: true }
       : { success: false, error: `Session file not found for ${name}` };
   },
   "sessions.delete": async (services, connection, params) => {
-    await remove(services, connection, sessionName(params["sessionId"]));
+    await remove(services, connection, sessionName(params.sessionId));
     return null;
   },
   "sessions.bulkDelete": async (services, connection, params) => {
     const freedBytes: Record<string, number> = {};
-    for (const name of namesIn(params["sessionIds"])) {
+    for (const name of namesIn(params.sessionIds)) {
       if (await remove(services, connection, name)) freedBytes[name] = 0;
     }
     return { freedBytes };
@@ -108,9 +119,13 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   "session.list": async (services, connection, { filter }) => ({
     sessions: (await mine(services, connection)).map(describe).filter((session) => matches(session, filter)),
   }),
-  "sessions.list": async (services, connection) => ({ sessions: (await mine(services, connection)).map(describe) }),
+  "sessions.list": async (services, connection) => ({
+    sessions: (await mine(services, connection)).map(describe),
+  }),
   "sessions.listNonEmptySessionIds": async (services, connection, { limit }) => {
-    const names = (await mine(services, connection)).filter(({ title }) => title !== null).map(({ name }) => name);
+    const names = (await mine(services, connection))
+      .filter(({ title }) => title !== null)
+      .map(({ name }) => name);
     return { sessionIds: typeof limit === "number" ? names.slice(0, Math.max(0, limit)) : names };
   },
   "sessions.findByPrefix": async (services, connection, { prefix }) => {
@@ -126,11 +141,11 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
     return { inUse };
   },
   "session.getMetadata": async (services, connection, params) => {
-    const row = await named(services, connection, params["sessionId"]);
+    const row = await named(services, connection, params.sessionId);
     return row === undefined ? {} : { session: describe(row) };
   },
   "sessions.getMetadata": async (services, connection, params) => {
-    const row = await named(services, connection, params["sessionId"]);
+    const row = await named(services, connection, params.sessionId);
     return row === undefined ? {} : { session: describe(row) };
   },
   "session.getLastId": async (services, connection) => {

@@ -9,13 +9,16 @@ const messageIds: Readonly<Record<string, string>> = {
 };
 
 /** Event types whose data holds ids that we replace; all others pass byte for byte. */
-export const eventTypesWithIds: ReadonlySet<string> = new Set([...Object.keys(eventSessionIds), ...Object.keys(messageIds)]);
+export const eventTypesWithIds: ReadonlySet<string> = new Set([
+  ...Object.keys(eventSessionIds),
+  ...Object.keys(messageIds),
+]);
 
 /** An event of the runtime as the client must see it. */
 export const rewriteEvent = (event: unknown, sessions: IdMap, messages: IdMap): unknown => {
-  if (!isObject(event) || typeof event["type"] !== "string") return event;
+  if (!isObject(event) || typeof event.type !== "string") return event;
   let shown: unknown = event;
-  for (const path of eventSessionIds[event["type"]] ?? []) shown = withIds(shown, `data.${path}`, sessions);
-  const path = messageIds[event["type"]];
+  for (const path of eventSessionIds[event.type] ?? []) shown = withIds(shown, `data.${path}`, sessions);
+  const path = messageIds[event.type];
   return path === undefined ? shown : withIds(shown, path, messages);
 };

@@ -15,7 +15,9 @@ export interface GatewayServices extends HostServices {
   /** Version of the runtime that this node starts. */
   readonly runtimeVersion: string;
   /** Model ids that this principal may use. */
-  readonly modelsOf: (connection: Connection) => Promise<readonly { readonly id: string; readonly name: string }[]>;
+  readonly modelsOf: (
+    connection: Connection,
+  ) => Promise<readonly { readonly id: string; readonly name: string }[]>;
   /** Every open connection of one user. */
   connectionsOf(principal: Pick<Principal, "tenant" | "user">): readonly Connection[];
 }

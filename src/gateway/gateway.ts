@@ -52,7 +52,8 @@ export interface GatewayOptions {
   readonly runtimeVersion: string;
 }
 
-const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string => JSON.stringify([tenant, user]);
+const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =>
+  JSON.stringify([tenant, user]);
 
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
@@ -92,7 +93,14 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     const params = frame.params();
     const id = frame.sessionId;
     const host = id === undefined ? undefined : hosts.find(id);
-    if (host === undefined || host.runtime !== runtime || !isObject(params) || params["type"] === "session.deleted" || host.row.ephemeral) return;
+    if (
+      host === undefined ||
+      host.runtime !== runtime ||
+      !isObject(params) ||
+      params.type === "session.deleted" ||
+      host.row.ephemeral
+    )
+      return;
     for (const connection of services.connectionsOf({ tenant: host.row.tenant, user: host.row.owner })) {
       const name = connection.attachments.get(host.name)?.name ?? host.name;
       connection.link.notify("session.lifecycle", { ...params, sessionId: name });
@@ -109,8 +117,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         return {};
       case "gitHubToken.getToken": {
         const asked = isObject(params) ? params : {};
-        const found = tokens.find(String(asked["registrationId"]));
-        if (found === undefined) throw new SquadronError("credentials_needed", "The client that provides this GitHub token has gone.");
+        const found = tokens.find(String(asked.registrationId));
+        if (found === undefined)
+          throw new SquadronError(
+            "credentials_needed",
+            "The client that provides this GitHub token has gone.",
+          );
         return found.connection.link.request(
           method,
           { ...asked, registrationId: found.clientId },
@@ -118,7 +130,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         );
       }
     }
-    const host = isObject(params) && typeof params["sessionId"] === "string" ? hosts.find(params["sessionId"]) : undefined;
+    const host =
+      isObject(params) && typeof params.sessionId === "string" ? hosts.find(params.sessionId) : undefined;
     if (host === undefined || host.runtime !== runtime || !isObject(params)) {
       throw new SquadronError("session_not_found", `${method} names no session of this runtime.`);
     }
@@ -165,8 +178,15 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         if (frame.method === "session.event" && frame.sessionId !== undefined) {
           const host = hosts.find(frame.sessionId);
           if (host === undefined || host.runtime !== runtime) return;
-          requests.observe(host.row.id, frame);
-          host.event(frame);
+          try {
+            requests.observe(host.row.id, frame);
+            host.event(frame);
+          } catch (error) {
+            log.error(
+              { session: host.row.id, event: frame.eventType, error },
+              "an event of a session was not handled",
+            );
+          }
         } else if (frame.method === "session.lifecycle") lifecycle(runtime, frame);
       },
     }),
@@ -178,7 +198,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       for (const row of await store.sessions.ephemerals()) await hosts.delete(row);
     },
     async close() {
-      await Promise.allSettled([...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())));
+      await Promise.allSettled(
+        [...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())),
+      );
       await audit.close();
     },
   };

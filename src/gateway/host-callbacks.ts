@@ -4,11 +4,10 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { methodEntry } from "../wire/method-table.ts";
 import { RpcError } from "../wire/rpc-error.ts";
-import type { Attachment } from "./vocabulary.ts";
 import { callbackKinds, canAnswer } from "./callbacks.ts";
-import type { Connection } from "./vocabulary.ts";
 import { chooseFor } from "./delivery.ts";
 import { withIds } from "./ids.ts";
+import type { Attachment, Connection } from "./vocabulary.ts";
 
 /**
  * Passes a question of the runtime to the one client that answers it, with a deadline. When nobody can be
@@ -31,7 +30,7 @@ export const askAttachment = async (question: {
   const audience = { attachments: question.attachments, sender: question.sender, waits: () => false };
   const asked = chooseFor(audience, (attachment) => canAnswer(kind, attachment, question.recordWriter));
   if (asked !== undefined) {
-    const session = params["sessionId"];
+    const session = params.sessionId;
     let shown: unknown = params;
     for (const path of methodEntry(method)?.ids.params ?? []) {
       shown = withIds(shown, path, (id) => (id === session ? asked.name : undefined));
@@ -44,7 +43,10 @@ export const askAttachment = async (question: {
       return answer;
     } catch (error) {
       if (error instanceof RpcError) throw error;
-      log.info({ session, connection: asked.connection.id, method, error }, "a client did not answer a callback");
+      log.info(
+        { session, connection: asked.connection.id, method, error },
+        "a client did not answer a callback",
+      );
     }
   }
   metrics.callback(asked === undefined ? "unhandled" : "timeout");

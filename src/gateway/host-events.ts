@@ -1,11 +1,11 @@
 import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
-import type { Attachment } from "./vocabulary.ts";
 import { type Audience, askedBy, receivers, turnEnds } from "./delivery.ts";
 import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
+import type { Attachment } from "./vocabulary.ts";
 
 /** Event types that the host must understand; all others pass with only the session id replaced. */
 const understood: ReadonlySet<string> = new Set([
@@ -50,8 +50,8 @@ export const createEventIntake = (options: {
       return;
     }
     const params = frame.params();
-    const event = isObject(params) ? params["event"] : undefined;
-    const data = isObject(event) ? event["data"] : undefined;
+    const event = isObject(params) ? params.event : undefined;
+    const data = isObject(event) ? event.data : undefined;
     turns.observe(type, data);
     options.onEvent(type, data);
     const to = receivers(audience, type, data);
@@ -59,7 +59,11 @@ export const createEventIntake = (options: {
     else if (requestEventTypes.has(type)) openRequests.closed(data);
     for (const { connection, name } of to) {
       if (eventTypesWithIds.has(type)) {
-        const shown = rewriteEvent(event, (id) => (id === session ? name : undefined), options.clientMessageId);
+        const shown = rewriteEvent(
+          event,
+          (id) => (id === session ? name : undefined),
+          options.clientMessageId,
+        );
         connection.link.notify("session.event", { ...(params as object), sessionId: name, event: shown });
       } else connection.link.sendRaw(frame.withSessionId(name));
     }

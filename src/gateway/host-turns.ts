@@ -5,10 +5,9 @@ import { isObject } from "../kernel/json.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
-import type { Attachment, Connection, SentMessage } from "./vocabulary.ts";
-
 import type { HostServices } from "./host-services.ts";
 import { createTurnRunner } from "./turn-runner.ts";
+import type { Attachment, Connection, SentMessage } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
 export interface HostTurns {
@@ -45,19 +44,29 @@ export const createHostTurns = (options: {
     for (const attachment of to) {
       const event = (type: string, data: unknown) => ({
         sessionId: attachment.name,
-        event: { id: newUuid(), timestamp: new Date(clock.now()).toISOString(), parentId: null, ephemeral: true, type, data },
+        event: {
+          id: newUuid(),
+          timestamp: new Date(clock.now()).toISOString(),
+          parentId: null,
+          ephemeral: true,
+          type,
+          data,
+        },
       });
-      attachment.connection.link.notify("session.event", event("session.error", { errorType: "squadron", message }));
+      attachment.connection.link.notify(
+        "session.event",
+        event("session.error", { errorType: "squadron", message }),
+      );
       attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" }));
     }
   };
 
   const submit = async (parameters: Readonly<Record<string, unknown>>): Promise<string> => {
     const result = (await options.call("session.send", parameters)).result();
-    if (!isObject(result) || typeof result["messageId"] !== "string") {
+    if (!isObject(result) || typeof result.messageId !== "string") {
       throw new RpcError({ code: -32603, message: "The runtime accepted the message without an id." });
     }
-    return result["messageId"];
+    return result.messageId;
   };
 
   const runner = createTurnRunner({
@@ -72,11 +81,17 @@ export const createHostTurns = (options: {
     },
     onRefused(turn, error) {
       const message = error instanceof RpcError ? error.message : toSquadronError(error).message;
-      announce(options.attachments.filter(({ connection }) => connection === turn.sender), message);
+      announce(
+        options.attachments.filter(({ connection }) => connection === turn.sender),
+        message,
+      );
     },
     onEnd(turn, outcome, times) {
       metrics.turnStarted((times.startedAt - times.queuedAt) / 1000);
-      metrics.turnEnded(outcome.kind === "refused" ? "failed" : outcome.kind, (times.endedAt - times.startedAt) / 1000);
+      metrics.turnEnded(
+        outcome.kind === "refused" ? "failed" : outcome.kind,
+        (times.endedAt - times.startedAt) / 1000,
+      );
       if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
       log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
       keep(store.sessions.update(session, { lastUsedAt: clock.now() }));
@@ -92,7 +107,7 @@ export const createHostTurns = (options: {
       return runner.waiting;
     },
     async send(sender, params) {
-      if (params["mode"] === "immediate" && runner.current !== undefined) {
+      if (params.mode === "immediate" && runner.current !== undefined) {
         const turn = runner.current;
         return { messageId: await submit(params), turn };
       }

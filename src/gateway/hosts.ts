@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
-import type { SessionRow } from "../store/store.ts";
+import type { OwnedSession, SessionRow } from "../store/store.ts";
 import type { HostServices } from "./host-services.ts";
 import { createSessionHost } from "./session-host.ts";
 import type { SessionHost } from "./vocabulary.ts";
@@ -12,6 +12,8 @@ export interface Hosts {
   of(row: SessionRow): Promise<SessionHost>;
   find(sessionId: string): SessionHost | undefined;
   list(): readonly SessionHost[];
+  /** Gives the owner's session another name. Connections that are attached keep the one that they used. */
+  rename(row: OwnedSession, name: string): Promise<"renamed" | "name_taken" | "not_found">;
   /** Removes the session from its runtime, from disk and from the store. */
   delete(row: SessionRow): Promise<void>;
   runtimeClosed(runtime: Runtime): void;
@@ -65,6 +67,12 @@ export const createHosts = (options: {
     of,
     find: (sessionId) => opened.get(sessionId),
     list: () => [...opened.values()],
+    async rename(row, name) {
+      const renamed = await store.sessions.rename(row.tenant, row.owner, row.name, name);
+      const host = opened.get(row.id);
+      if (renamed === "renamed" && host !== undefined) host.name = name;
+      return renamed;
+    },
     async delete(row) {
       const host = await of(row);
       await host.bury(async () => {

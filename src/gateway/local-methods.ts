@@ -23,7 +23,10 @@ export const localMethods: Readonly<Record<string, LocalAnswer>> = {
     models: (await modelsOf(connection)).map(({ id, name }) => ({
       id,
       name,
-      capabilities: { supports: { vision: false, reasoningEffort: false }, limits: { max_context_window_tokens: 200_000 } },
+      capabilities: {
+        supports: { vision: false, reasoningEffort: false },
+        limits: { max_context_window_tokens: 200_000 },
+      },
     })),
   }),
   "session.create": createSession,

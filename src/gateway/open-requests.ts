@@ -1,7 +1,7 @@
 import type { Clock } from "../kernel/clock.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
-import type { Attachment, Connection } from "./vocabulary.ts";
 import { declares } from "./declarations.ts";
+import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** A request that the runtime makes as an event and that a client answers with a call. */
 interface RequestKind {
@@ -20,9 +20,12 @@ const noAnswer = "Nobody answered in time.";
 
 export const requestKinds: Readonly<Record<string, RequestKind>> = {
   "external_tool.requested": {
-    answerable: (attachment, data) => declares(attachment.declarations, "tools", data["toolName"]),
+    answerable: (attachment, data) => declares(attachment.declarations, "tools", data.toolName),
     shownTo: "asked and unable",
-    answer: (requestId) => ({ method: "session.tools.handlePendingToolCall", params: { requestId, error: noAnswer } }),
+    answer: (requestId) => ({
+      method: "session.tools.handlePendingToolCall",
+      params: { requestId, error: noAnswer },
+    }),
   },
   "permission.requested": {
     answerable: (attachment) => attachment.declarations.flags.has("requestPermission"),
@@ -41,12 +44,16 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
     }),
   },
   "command.execute": {
-    answerable: (attachment, data) => declares(attachment.declarations, "commands", data["commandName"]),
+    answerable: (attachment, data) => declares(attachment.declarations, "commands", data.commandName),
     shownTo: "asked",
-    answer: (requestId) => ({ method: "session.commands.handlePendingCommand", params: { requestId, error: noAnswer } }),
+    answer: (requestId) => ({
+      method: "session.commands.handlePendingCommand",
+      params: { requestId, error: noAnswer },
+    }),
   },
   "mcp.oauth_required": {
-    answerable: (attachment) => [...attachment.interests.values()].some(({ eventType }) => eventType === "mcp.oauth_required"),
+    answerable: (attachment) =>
+      [...attachment.interests.values()].some(({ eventType }) => eventType === "mcp.oauth_required"),
     shownTo: "asked",
     answer: (requestId) => ({
       method: "session.mcp.oauth.handlePendingRequest",
@@ -67,7 +74,9 @@ const completions: ReadonlySet<string> = new Set([
 export const requestEventTypes: ReadonlySet<string> = new Set([...Object.keys(requestKinds), ...completions]);
 
 /** Calls that answer such a request. */
-export const answerMethods: ReadonlySet<string> = new Set(Object.values(requestKinds).map((kind) => kind.answer("").method));
+export const answerMethods: ReadonlySet<string> = new Set(
+  Object.values(requestKinds).map((kind) => kind.answer("").method),
+);
 
 /** The requests of one session that wait for a client, each with the deadline after which we answer. */
 export interface OpenRequests {
@@ -86,20 +95,22 @@ export const createOpenRequests = (options: {
 }): OpenRequests => {
   const open = new Map<string, { readonly asked: Attachment | undefined; cancelDeadline(): void }>();
   const idOf = (data: unknown): string | undefined =>
-    isObject(data) && typeof data["requestId"] === "string" ? data["requestId"] : undefined;
+    isObject(data) && typeof data.requestId === "string" ? data.requestId : undefined;
   return {
     get size() {
       return open.size;
     },
     mayAnswer(requestId, connection) {
       const asked = typeof requestId === "string" ? open.get(requestId)?.asked : undefined;
-      return asked === undefined || asked.connection === connection || !asked.host.attachments.includes(asked);
+      return (
+        asked === undefined || asked.connection === connection || !asked.host.attachments.includes(asked)
+      );
     },
     opened(type, data, asked) {
       const id = idOf(data);
       const kind = requestKinds[type];
       if (id === undefined || kind === undefined || open.has(id)) return;
-      if (isObject(data) && data["resolvedByHook"] === true) return;
+      if (isObject(data) && data.resolvedByHook === true) return;
       const cancelDeadline = options.clock.after(options.deadlineMs, () => {
         open.delete(id);
         const { method, params } = kind.answer(id);

@@ -22,7 +22,9 @@ const claim = async (
   for (;;) {
     const existing = await store.sessions.byName(tenant, user, name);
     if (existing !== undefined && traits.mustBeNew === true) {
-      throw new SquadronError("name_taken", "You have a session of this name already.", { details: { id: existing.publicId } });
+      throw new SquadronError("name_taken", "You have a session of this name already.", {
+        details: { id: existing.publicId },
+      });
     }
     if (existing !== undefined) return { row: existing, made: false };
     const id = newUuid();
@@ -50,9 +52,14 @@ const claim = async (
   }
 };
 
-const githubTokenOf = (connection: Connection, params: Readonly<Record<string, unknown>>): Secret | undefined => {
-  const given = params["gitHubToken"];
-  return typeof given === "string" && given !== "" ? new Secret(given) : (connection.githubToken ?? connection.policy.githubToken);
+const githubTokenOf = (
+  connection: Connection,
+  params: Readonly<Record<string, unknown>>,
+): Secret | undefined => {
+  const given = params.gitHubToken;
+  return typeof given === "string" && given !== ""
+    ? new Secret(given)
+    : (connection.githubToken ?? connection.policy.githubToken);
 };
 
 const open = async (
@@ -64,7 +71,7 @@ const open = async (
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
   const host = await services.hosts.of(row);
-  const registration = params["gitHubTokenProviderRegistrationId"];
+  const registration = params.gitHubTokenProviderRegistrationId;
   const parameters =
     typeof registration === "string"
       ? { ...params, gitHubTokenProviderRegistrationId: services.tokens.register(connection, registration) }
@@ -87,14 +94,15 @@ export const createSession = async (
   params: Readonly<Record<string, unknown>>,
   traits: NewSessionTraits = ordinary,
 ): Promise<JsonObject> => {
-  const asked = params["sessionId"];
+  const asked = params.sessionId;
   const name = asked === undefined || asked === "" ? newUuid() : sessionName(asked);
   const { row, made } = await claim(services, connection, name, traits);
   try {
     return await open(services, connection, name, row, "create", params);
   } catch (error) {
     const host = services.hosts.find(row.id);
-    if (made && host !== undefined && !host.created && host.attachments.length === 0) await services.hosts.delete(row);
+    if (made && host !== undefined && !host.created && host.attachments.length === 0)
+      await services.hosts.delete(row);
     throw error;
   }
 };
@@ -105,9 +113,10 @@ export const resumeSession = async (
   connection: Connection,
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
-  const name = sessionName(params["sessionId"]);
+  const name = sessionName(params.sessionId);
   const { tenant, user } = connection.principal;
   const row = await services.store.sessions.byName(tenant, user, name);
-  if (row === undefined) throw new SquadronError("session_not_found", `Failed to load session events: Session not found: ${name}`);
+  if (row === undefined)
+    throw new SquadronError("session_not_found", `Failed to load session events: Session not found: ${name}`);
   return open(services, connection, name, row, "resume", params);
 };

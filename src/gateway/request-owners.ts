@@ -36,9 +36,9 @@ export const createRequestOwners = (): RequestOwners => {
     observe(sessionId, frame) {
       if (frame.eventType === undefined || !requests.has(frame.eventType)) return;
       const params = frame.params();
-      const event = isObject(params) ? params["event"] : undefined;
-      const data = isObject(event) ? event["data"] : undefined;
-      if (isObject(data) && typeof data["requestId"] === "string") owners.set(data["requestId"], sessionId);
+      const event = isObject(params) ? params.event : undefined;
+      const data = isObject(event) ? event.data : undefined;
+      if (isObject(data) && typeof data.requestId === "string") owners.set(data.requestId, sessionId);
     },
     isForeign(requestId, sessionId) {
       const owner = typeof requestId === "string" ? owners.get(requestId) : undefined;

@@ -3,9 +3,9 @@ import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Judgement } from "../policy/judge.ts";
 import { RawJson } from "../wire/peer.ts";
 import { rewriteEvent } from "./event-ids.ts";
+import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
-import type { GatewayServices } from "./gateway-services.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
 
 /** A session as one connection holds it. */
@@ -48,24 +48,31 @@ type Answer = (held: Held, params: Record<string, unknown>, connection: Connecti
 
 /** Calls that are more to us than bytes to pass on. */
 const special: Readonly<Record<string, Answer>> = {
-  "session.send": async ({ host }, params, connection) => ({ messageId: (await host.send(connection, params)).messageId }),
-  "session.abort": async ({ host }, _params, connection) => new RawJson((await host.abort(connection)).resultBytes()),
+  "session.send": async ({ host }, params, connection) => ({
+    messageId: (await host.send(connection, params)).messageId,
+  }),
+  "session.abort": async ({ host }, _params, connection) =>
+    new RawJson((await host.abort(connection)).resultBytes()),
   "session.options.update": async ({ host }, params) =>
     new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
-  "session.provider.add": async ({ host }, params) => new RawJson((await host.addProviders(params as JsonObject)).resultBytes()),
+  "session.provider.add": async ({ host }, params) =>
+    new RawJson((await host.addProviders(params as JsonObject)).resultBytes()),
   "sessions.fork": (held, params, connection) => fork(held, params, connection),
   "session.eventLog.registerInterest": async ({ host, attachment }, params) => {
     const frame =
       attachment === undefined
         ? await host.call("session.eventLog.registerInterest", params)
-        : await host.registerInterest(attachment, String(params["eventType"]));
+        : await host.registerInterest(attachment, String(params.eventType));
     return new RawJson(frame.resultBytes());
   },
   "session.eventLog.releaseInterest": async ({ host, attachment }, params) => {
-    const handle = String(params["handle"]);
+    const handle = String(params.handle);
     const interest = attachment?.interests.get(handle);
     attachment?.interests.delete(handle);
-    const frame = await host.call("session.eventLog.releaseInterest", { ...params, handle: interest?.handle ?? handle });
+    const frame = await host.call("session.eventLog.releaseInterest", {
+      ...params,
+      handle: interest?.handle ?? handle,
+    });
     return new RawJson(frame.resultBytes());
   },
 };
@@ -73,10 +80,14 @@ const special: Readonly<Record<string, Answer>> = {
 /** A fork is a session of its own: it is the caller's, under a new name, before its id is told. */
 const fork: Answer = async ({ host }, params, connection) => {
   const result = (await host.call("sessions.fork", params)).result();
-  if (!isObject(result) || typeof result["sessionId"] !== "string") {
+  if (!isObject(result) || typeof result.sessionId !== "string") {
     throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
   }
-  const name = await host.adoptFork(connection, result["sessionId"], typeof result["name"] === "string" ? result["name"] : null);
+  const name = await host.adoptFork(
+    connection,
+    result.sessionId,
+    typeof result.name === "string" ? result.name : null,
+  );
   return { ...result, sessionId: name };
 };
 
@@ -86,10 +97,11 @@ export const callSession = async (
   connection: Connection,
   { entry, params }: Judgement,
 ): Promise<unknown> => {
-  const held = await heldSession(services, connection, params["sessionId"]);
+  const held = await heldSession(services, connection, params.sessionId);
   const { sessionId: _name, ...rest } = params;
-  if (services.requests.isForeign(rest["requestId"], held.host.row.id)) return { success: false };
-  if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest["requestId"], connection)) return { success: false };
+  if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
+  if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
+    return { success: false };
   const answer = special[entry.method];
   if (answer !== undefined) return answer(held, rest, connection);
 
@@ -104,7 +116,9 @@ export const callSession = async (
   for (const path of entry.ids.result) result = withIds(result, path, sessions);
   for (const path of entry.ids.events) {
     result = withValues(result, path, (events) =>
-      Array.isArray(events) ? events.map((event) => rewriteEvent(event, sessions, held.host.clientMessageId)) : events,
+      Array.isArray(events)
+        ? events.map((event) => rewriteEvent(event, sessions, held.host.clientMessageId))
+        : events,
     );
   }
   return result;

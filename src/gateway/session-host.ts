@@ -2,8 +2,8 @@ import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
-import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Unit } from "../kernel/isolation.ts";
+import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { SessionRow } from "../store/store.ts";
 import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
 import { askAttachment } from "./host-callbacks.ts";
@@ -19,7 +19,9 @@ const runtimeGone =
   "The runtime that was answering has gone; the turn was interrupted. Send the message again if you want it answered.";
 
 const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
-  Object.fromEntries(Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined)) as JsonObject;
+  Object.fromEntries(
+    Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined),
+  ) as JsonObject;
 
 export const createSessionHost = (options: {
   readonly services: HostServices;
@@ -71,7 +73,8 @@ export const createSessionHost = (options: {
   };
 
   const call: SessionHost["call"] = async (method, params) => {
-    const runtime = upstream.life.kind === "live" ? upstream.life.runtime : await inOrder(() => upstream.wake());
+    const runtime =
+      upstream.life.kind === "live" ? upstream.life.runtime : await inOrder(() => upstream.wake());
     scheduleSleep();
     return upstream.call(runtime, method, params);
   };
@@ -81,7 +84,9 @@ export const createSessionHost = (options: {
     deadlineMs: policy.limits.callbackTimeoutMs,
     answer: (method, params) => {
       metrics.callback("timeout");
-      call(method, params).catch((error) => log.warn({ session: row.id, method, error }, "a default answer was not taken"));
+      call(method, params).catch((error) =>
+        log.warn({ session: row.id, method, error }, "a default answer was not taken"),
+      );
     },
   });
 
@@ -117,9 +122,14 @@ export const createSessionHost = (options: {
     clientMessageId: (id) => renamed.get(id),
     onEvent: (type, data) => {
       upstream.foldEvent(type, data);
-      if (!row.ephemeral && type === "session.title_changed" && isObject(data) && typeof data["title"] === "string") {
+      if (
+        !row.ephemeral &&
+        type === "session.title_changed" &&
+        isObject(data) &&
+        typeof data.title === "string"
+      ) {
         store.sessions
-          .update(row.id, { title: data["title"] })
+          .update(row.id, { title: data.title })
           .catch((error) => log.error({ session: row.id, error }, "the title of the session was not stored"));
       }
     },
@@ -157,7 +167,8 @@ export const createSessionHost = (options: {
     });
 
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
-    if (upstream.life.kind === "deleted") throw new SquadronError("session_not_found", `Session not found: ${attachment.name}`);
+    if (upstream.life.kind === "deleted")
+      throw new SquadronError("session_not_found", `Session not found: ${attachment.name}`);
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.lend(opening.githubToken);
@@ -167,7 +178,10 @@ export const createSessionHost = (options: {
     upstream.remember(recorded, opening.githubToken);
     recordWriter = attachment;
     if (opening.kind === "create") return upstream.create(trace);
-    return upstream.resume({ ...trace, ...pick(opening.parameters, ["disableResume", "continuePendingWork"]) });
+    return upstream.resume({
+      ...trace,
+      ...pick(opening.parameters, ["disableResume", "continuePendingWork"]),
+    });
   };
 
   const detach: SessionHost["detach"] = (attachment, how = "detach") =>
@@ -177,7 +191,11 @@ export const createSessionHost = (options: {
       if (last) {
         leaveWhenIdle = attachment.connection.link.kind === "sdk";
         if (leaveWhenIdle && turns.current === undefined) {
-          await upstream.leave(how).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
+          await upstream
+            .leave(how)
+            .catch((error) =>
+              log.warn({ session: row.id, error }, "the session could not leave its runtime"),
+            );
           openRequests.clear();
         }
       }
@@ -251,7 +269,16 @@ export const createSessionHost = (options: {
     clientMessageId: (id) => renamed.get(id),
     event: intake,
     callback: (method, params) =>
-      askAttachment({ method, params, attachments, sender: turns.current?.sender, recordWriter, policy, log, metrics }),
+      askAttachment({
+        method,
+        params,
+        attachments,
+        sender: turns.current?.sender,
+        recordWriter,
+        policy,
+        log,
+        metrics,
+      }),
     runtimeClosed(runtime) {
       if (runtimeOf(upstream.life) !== runtime) return;
       upstream.lost();

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant } from "../models/grant.ts";
@@ -14,7 +15,6 @@ import {
   recordAfterResume,
   type SessionRecord,
 } from "../sessions/record.ts";
-import type { Unit } from "../kernel/isolation.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { HostServices } from "./host-services.ts";
@@ -68,7 +68,7 @@ const leaveWithinMs = 5_000;
 
 export const interestHandle = (frame: Envelope): string => {
   const result = frame.result();
-  return isObject(result) && typeof result["handle"] === "string" ? result["handle"] : "";
+  return isObject(result) && typeof result.handle === "string" ? result.handle : "";
 };
 
 export const createSessionUpstream = (options: {
@@ -91,23 +91,38 @@ export const createSessionUpstream = (options: {
   let lastOpened: JsonObject = {};
   let openedWith = "";
 
-  const call = (runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope> =>
-    runtime.peer.request(method, { ...params, sessionId: row.id });
+  const call = (
+    runtime: Runtime,
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+  ): Promise<Envelope> => runtime.peer.request(method, { ...params, sessionId: row.id });
 
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
   const save = (): Promise<void> =>
-    store.sessions.update(row.id, { createdUpstream: begun, ...(!row.ephemeral && { record: JSON.stringify(record) }) });
+    store.sessions.update(row.id, {
+      createdUpstream: begun,
+      ...(!row.ephemeral && { record: JSON.stringify(record) }),
+    });
 
-  const openIn = async (runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void> => {
+  const openIn = async (
+    runtime: Runtime,
+    method: "session.create" | "session.resume",
+    extra: JsonObject,
+  ): Promise<void> => {
     const united = declared();
     const parameters = upstreamParameters(policy, record.parameters, united, credentials);
     const result = (await call(runtime, method, { ...parameters, ...extra })).result();
     lastOpened = isObject(result) ? (result as JsonObject) : {};
     openedWith = JSON.stringify(united);
-    await call(runtime, "session.options.update", { ...record.options, ...optionsPatch(policy, record.options) });
+    await call(runtime, "session.options.update", {
+      ...record.options,
+      ...optionsPatch(policy, record.options),
+    });
     for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
       const { eventType } = interest;
-      interest.handle = interestHandle(await call(runtime, "session.eventLog.registerInterest", { eventType }));
+      interest.handle = interestHandle(
+        await call(runtime, "session.eventLog.registerInterest", { eventType }),
+      );
     }
   };
 
@@ -126,7 +141,8 @@ export const createSessionUpstream = (options: {
   };
 
   /** A create where there is a history would begin it anew, so what lies on the disk counts too. */
-  const hasHistory = (): boolean => begun || existsSync(join(fleet.sessionDirectory(unit.key, row.id), "events.jsonl"));
+  const hasHistory = (): boolean =>
+    begun || existsSync(join(fleet.sessionDirectory(unit.key, row.id), "events.jsonl"));
 
   const wake = async (extra: JsonObject): Promise<Runtime> => {
     if (life.kind === "live") return life.runtime;
@@ -220,9 +236,10 @@ export const createSessionUpstream = (options: {
       if (next === record && !begins) return;
       record = next;
       begun ||= begins;
-      save().catch((error) => log.error({ session: row.id, error }, "a change of the session was not stored"));
+      save().catch((error) =>
+        log.error({ session: row.id, error }, "a change of the session was not stored"),
+      );
     },
     save,
   };
 };
-

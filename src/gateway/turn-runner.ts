@@ -2,8 +2,8 @@ import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
-import type { Envelope } from "../wire/envelope.ts";
 import { createTurnQueue, type Turn, type TurnOutcome, type Usage } from "../sessions/turn-queue.ts";
+import type { Envelope } from "../wire/envelope.ts";
 import type { Connection, SentMessage } from "./vocabulary.ts";
 
 /** How long a turn that was told to abort may take to say that it is idle. */
@@ -53,6 +53,7 @@ interface Progress {
   content: string;
   usage: Usage;
   error: string | undefined;
+  timedOut: boolean;
   /** The model's part of the turn has failed; a `session.error` says how, sometimes only after the idle. */
   failing: boolean;
   aborted: boolean;
@@ -66,7 +67,10 @@ interface Progress {
 export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const { clock } = options;
   const queue = createTurnQueue<Connection>(options.queueLength);
-  const acceptances = new Map<Turn<Connection>, { resolve(id: string): void; reject(error: unknown): void }>();
+  const acceptances = new Map<
+    Turn<Connection>,
+    { resolve(id: string): void; reject(error: unknown): void }
+  >();
   let progress: Progress | undefined;
 
   const finish = (turn: Turn<Connection>, outcome: TurnOutcome): void => {
@@ -83,13 +87,15 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     pump();
   };
 
-  const outcomeOf = ({ content, usage, error, aborted }: Progress): TurnOutcome => {
-    if (error !== undefined) return { kind: "failed", message: error, content, usage };
+  const outcomeOf = ({ content, usage, error, timedOut, aborted }: Progress): TurnOutcome => {
+    if (error !== undefined)
+      return { kind: "failed", reason: timedOut ? "timeout" : "error", message: error, content, usage };
     return aborted ? { kind: "aborted", content, usage } : { kind: "completed", content, usage };
   };
 
   const timedOut = (turn: Turn<Connection>, made: Progress): void => {
-    made.error ??= `The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`;
+    made.timedOut = true;
+    made.error = `The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`;
     made.cancelTimer = clock.after(abortGraceMs, () => {
       if (queue.current === turn) finish(turn, outcomeOf(made));
     });
@@ -113,6 +119,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       content: "",
       usage: { inputTokens: 0, outputTokens: 0 },
       error: undefined,
+      timedOut: false,
       failing: false,
       aborted: false,
       startedAt: clock.monotonic(),
@@ -143,26 +150,26 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     if (turn === undefined || progress === undefined || !isObject(data)) return;
     switch (type) {
       case "user.message":
-        if (typeof data["messageId"] === "string") accepted(turn, data["messageId"]);
+        if (typeof data.messageId === "string") accepted(turn, data.messageId);
         break;
       case "assistant.message":
-        if (data["parentToolCallId"] === undefined && typeof data["content"] === "string" && data["content"] !== "")
-          progress.content = data["content"];
+        if (data.parentToolCallId === undefined && typeof data.content === "string" && data.content !== "")
+          progress.content = data.content;
         break;
       case "assistant.message_start":
         progress.firstTokenAt ??= clock.monotonic();
         break;
       case "assistant.usage":
         progress.usage = {
-          inputTokens: progress.usage.inputTokens + Number(data["inputTokens"] ?? 0),
-          outputTokens: progress.usage.outputTokens + Number(data["outputTokens"] ?? 0),
+          inputTokens: progress.usage.inputTokens + Number(data.inputTokens ?? 0),
+          outputTokens: progress.usage.outputTokens + Number(data.outputTokens ?? 0),
         };
         break;
       case "model.turn_failed":
         progress.failing = true;
         break;
       case "session.error":
-        progress.error ??= typeof data["message"] === "string" ? data["message"] : "The turn failed.";
+        progress.error ??= typeof data.message === "string" ? data.message : "The turn failed.";
         break;
     }
   };
@@ -186,8 +193,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     idle(data) {
       const turn = queue.current;
       if (turn === undefined || progress === undefined) return;
-      if (isObject(data) && data["mode"] === "autopilot") return;
-      if (isObject(data) && data["aborted"] === true) progress.aborted = true;
+      if (isObject(data) && data.mode === "autopilot") return;
+      if (isObject(data) && data.aborted === true) progress.aborted = true;
       if (turn.state.kind === "submitting") progress.idleSeen = true;
       else finish(turn, outcomeOf(progress));
     },

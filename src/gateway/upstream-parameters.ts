@@ -21,7 +21,7 @@ export const takeCredentials = (
 };
 
 const bringsProvider = (parameters: JsonObject): boolean =>
-  parameters["provider"] !== undefined || parameters["providers"] !== undefined;
+  parameters.provider !== undefined || parameters.providers !== undefined;
 
 /** The parameters with which a session is created or resumed in a runtime, whatever the client asked for. */
 export const upstreamParameters = (
@@ -30,19 +30,25 @@ export const upstreamParameters = (
   declared: JsonObject,
   credentials: Credentials,
 ): Record<string, unknown> => {
-  const parameters: Record<string, unknown> = { ...enforceSessionParameters(policy, { ...recorded, ...declared }) };
-  if (policy.model !== undefined) parameters["model"] ??= policy.model;
+  const parameters: Record<string, unknown> = {
+    ...enforceSessionParameters(policy, { ...recorded, ...declared }),
+  };
+  if (policy.model !== undefined) parameters.model ??= policy.model;
   if (policy.provider !== undefined && !bringsProvider(recorded)) {
-    parameters["provider"] = shieldProvider(policy.provider).upstream;
+    parameters.provider = shieldProvider(policy.provider).upstream;
   }
-  if (credentials.githubToken !== undefined && declared["gitHubTokenProviderRegistrationId"] === undefined) {
-    parameters["gitHubToken"] = credentials.githubToken.reveal();
+  if (credentials.githubToken !== undefined && declared.gitHubTokenProviderRegistrationId === undefined) {
+    parameters.gitHubToken = credentials.githubToken.reveal();
   }
   return parameters;
 };
 
 /** Where the model calls of a session may go. */
-export const grantOf = (policy: Policy, credentials: Credentials, githubRoutes: readonly ModelRoute[]): ModelGrant => ({
+export const grantOf = (
+  policy: Policy,
+  credentials: Credentials,
+  githubRoutes: readonly ModelRoute[],
+): ModelGrant => ({
   allowModels: policy.allow.models,
   routes: [
     ...credentials.routes,

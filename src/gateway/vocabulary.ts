@@ -1,12 +1,12 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn-queue.ts";
-import type { Unit } from "../kernel/isolation.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
@@ -88,8 +88,8 @@ export interface Opening {
 export interface SessionHost {
   readonly row: SessionRow;
   readonly unit: Unit;
-  /** The owner's name for it. */
-  readonly name: string;
+  /** The owner's name for it; another one after the owner has renamed it. */
+  name: string;
   readonly record: SessionRecord;
   readonly life: Life["kind"];
   /** Has the session ever been created in a runtime? */
@@ -100,7 +100,11 @@ export interface SessionHost {
   /** The runtime that holds the session or is about to. */
   readonly runtime: Runtime | undefined;
   /** Attaches the owner's client; the first one creates the session in a runtime. */
-  open(connection: Connection, name: string, opening: Opening): Promise<{ attachment: Attachment; result: JsonObject }>;
+  open(
+    connection: Connection,
+    name: string,
+    opening: Opening,
+  ): Promise<{ attachment: Attachment; result: JsonObject }>;
   watch(connection: Connection, name: string): Attachment;
   /** The others notice nothing. After the last SDK client the session leaves the runtime's memory when it is idle. */
   detach(attachment: Attachment, how?: Leaving): Promise<void>;

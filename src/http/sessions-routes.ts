@@ -154,8 +154,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         await store.sessions.update(row.id, { title });
       }
       if (name !== undefined && name !== row.name) {
-        const { tenant, user } = callerOf(request).principal;
-        const renamed = await store.sessions.rename(tenant, user, row.name, name);
+        const renamed = await context.gateway.services.hosts.rename(row, name);
         if (renamed === "name_taken") throw await nameTaken(request, name);
         audit(request, "session.rename", row.publicId);
       }

@@ -22,7 +22,11 @@ export const answerTo = async (
     case "completed":
       return { turnId, content: outcome.content, usage: outcome.usage };
     case "failed":
-      throw new SquadronError("turn_failed", outcome.message, { details });
+      throw new SquadronError(
+        outcome.reason === "timeout" ? "turn_timeout" : "turn_failed",
+        outcome.message,
+        { details },
+      );
     case "aborted":
       throw new SquadronError("turn_aborted", "The turn was aborted.", { details });
     case "interrupted":

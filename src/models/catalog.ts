@@ -51,8 +51,8 @@ export const createModelCatalog = (options: {
     }
     if (response.statusCode !== 200) throw new Error(`the provider answered ${response.statusCode}`);
     const listed: unknown = JSON.parse(text);
-    const data = isObject(listed) && Array.isArray(listed["data"]) ? listed["data"] : [];
-    return data.flatMap((model) => (isObject(model) && typeof model["id"] === "string" ? [model["id"]] : []));
+    const data = isObject(listed) && Array.isArray(listed.data) ? listed.data : [];
+    return data.flatMap((model) => (isObject(model) && typeof model.id === "string" ? [model.id] : []));
   };
 
   return {

@@ -36,16 +36,21 @@ const serveSocket = (
 
   const authenticate = async (params: unknown): Promise<unknown> => {
     const given = isObject(params) ? params : {};
-    const token = given["token"];
-    const { principal, githubToken } = await identity.authenticate(typeof token === "string" ? token : undefined);
+    const token = given.token;
+    const { principal, githubToken } = await identity.authenticate(
+      typeof token === "string" ? token : undefined,
+    );
     if (visitor.kind !== "stranger") {
-      throw new SquadronError("invalid_request", "This connection has already said who it is; open another one for another user.");
+      throw new SquadronError(
+        "invalid_request",
+        "This connection has already said who it is; open another one for another user.",
+      );
     }
     visitor = { kind: "known", connection: gateway.connect(principal, link, githubToken) };
     cancelDeadline();
     const { id } = visitor.connection;
     log.info({ connection: id, tenant: principal.tenant, user: principal.user }, "sdk client connected");
-    const wanted = Array.isArray(given["supportedTaskKinds"]) ? given["supportedTaskKinds"] : taskKinds;
+    const wanted = Array.isArray(given.supportedTaskKinds) ? given.supportedTaskKinds : taskKinds;
     return {
       ok: true,
       protocolVersion,
@@ -64,13 +69,18 @@ const serveSocket = (
       request: async (frame) => {
         if (frame.method === "connect") return authenticate(frame.params());
         if (visitor.kind !== "known") {
-          throw new SquadronError("unauthenticated", "Send connect with a token first: pass your key as the SDK's connectionToken.");
+          throw new SquadronError(
+            "unauthenticated",
+            "Send connect with a token first: pass your key as the SDK's connectionToken.",
+          );
         }
         return visitor.connection.request(frame.method ?? "", frame.params());
       },
-      notification: (frame) => log.debug({ method: frame.method?.slice(0, 100) }, "a client's notification was ignored"),
+      notification: (frame) =>
+        log.debug({ method: frame.method?.slice(0, 100) }, "a client's notification was ignored"),
     },
-    onProtocolError: (error) => log.info({ error: String(error) }, "a client broke the protocol and was disconnected"),
+    onProtocolError: (error) =>
+      log.info({ error: String(error) }, "a client broke the protocol and was disconnected"),
   });
   const link: ClientLink = {
     kind: "sdk",

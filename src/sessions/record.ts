@@ -29,11 +29,11 @@ export const recordAfterResume = (record: SessionRecord, parameters: JsonObject)
 /** Folds what an event of the runtime changes for good. Returns the same record when nothing does. */
 export const recordAfterEvent = (record: SessionRecord, type: string, data: unknown): SessionRecord => {
   if (!isObject(data)) return record;
-  if (type === "session.model_change" && typeof data["newModel"] === "string") {
-    return { ...record, parameters: { ...record.parameters, model: data["newModel"] } };
+  if (type === "session.model_change" && typeof data.newModel === "string") {
+    return { ...record, parameters: { ...record.parameters, model: data.newModel } };
   }
   if (type === "session.start" || type === "session.resume") {
-    const cwd = isObject(data["context"]) ? data["context"]["cwd"] : undefined;
+    const cwd = isObject(data.context) ? data.context.cwd : undefined;
     return typeof cwd === "string" && cwd !== record.facts.cwd
       ? { ...record, facts: { ...record.facts, cwd } }
       : record;
@@ -51,6 +51,10 @@ export const recordAfterOptions = (record: SessionRecord, options: JsonObject): 
 export const parseRecord = (text: string): SessionRecord => {
   const value: unknown = JSON.parse(text);
   if (!isObject(value)) return emptyRecord;
-  const { parameters, options, facts } = value as { parameters?: JsonObject; options?: JsonObject; facts?: object };
+  const { parameters, options, facts } = value as {
+    parameters?: JsonObject;
+    options?: JsonObject;
+    facts?: object;
+  };
   return { parameters: parameters ?? {}, options: options ?? {}, facts: { ...facts } };
 };

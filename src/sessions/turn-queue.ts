@@ -7,7 +7,13 @@ export interface Usage {
 
 export type TurnOutcome =
   | { readonly kind: "completed"; readonly content: string; readonly usage: Usage }
-  | { readonly kind: "failed"; readonly message: string; readonly content: string; readonly usage: Usage }
+  | {
+      readonly kind: "failed";
+      readonly reason: "error" | "timeout";
+      readonly message: string;
+      readonly content: string;
+      readonly usage: Usage;
+    }
   | { readonly kind: "aborted"; readonly content: string; readonly usage: Usage }
   | { readonly kind: "interrupted"; readonly message: string }
   | { readonly kind: "refused"; readonly error: unknown };
@@ -80,12 +86,23 @@ export const createTurnQueue = <Sender>(limit: number): TurnQueue<Sender> => {
     },
     add(id, sender, parameters, now) {
       if (waiting.length >= limit) {
-        throw new SquadronError("queue_full", `${limit} messages already wait in this session; try again when one has been answered.`, {
-          details: { limit },
-        });
+        throw new SquadronError(
+          "queue_full",
+          `${limit} messages already wait in this session; try again when one has been answered.`,
+          {
+            details: { limit },
+          },
+        );
       }
       const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
-      const turn: Turn<Sender> = { id, sender, parameters, queuedAt: now, state: { kind: "queued" }, ended: promise };
+      const turn: Turn<Sender> = {
+        id,
+        sender,
+        parameters,
+        queuedAt: now,
+        state: { kind: "queued" },
+        ended: promise,
+      };
       settlers.set(turn, resolve);
       waiting.push(turn);
       return turn;

@@ -15,8 +15,8 @@ export interface SessionCount {
 
 /** The node's figures for Prometheus. All durations are seconds. No label ever names a user or a session. */
 export interface Metrics {
-  /** Asked at every scrape; must be quick. */
-  observeSessions(count: () => Iterable<SessionCount>): void;
+  /** Asked at every scrape; counts of the same state and isolation are added. */
+  observeSessions(count: () => Promise<Iterable<SessionCount>>): void;
   /** Asked at every scrape; must be quick. */
   observeRuntimes(count: () => Readonly<Record<RuntimeState, number>>): void;
   /** A turn left the queue after waiting so long. */
@@ -55,16 +55,17 @@ export const createMetrics = (): Metrics => {
     labelNames: readonly L[] = [],
   ) => new Histogram<L>({ name: `squadron_${name}`, help, buckets, labelNames, registers });
 
-  let sessions: () => Iterable<SessionCount> = () => [];
+  let sessions: () => Promise<Iterable<SessionCount>> = async () => [];
   let runtimes: (() => Readonly<Record<RuntimeState, number>>) | undefined;
   new Gauge<"state" | "isolation">({
     name: "squadron_sessions",
     help: "Sessions by state and isolation.",
     labelNames: ["state", "isolation"],
     registers,
-    collect() {
+    async collect() {
+      const counted = await sessions();
       this.reset();
-      for (const { state, isolation, count } of sessions()) this.inc({ state, isolation }, count);
+      for (const { state, isolation, count } of counted) this.inc({ state, isolation }, count);
     },
   });
   new Gauge<"state">({

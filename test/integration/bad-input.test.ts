@@ -50,8 +50,8 @@ const known = (): Promise<RawClient> => connectRaw(squadron.node.sdk.port, users
 
 /** The last error without an id that has come. */
 const lastWords = (client: RawClient): unknown => {
-  const error = client.messages.findLast(({ body }) => body["error"] !== undefined && body["id"] === null)
-    ?.body["error"];
+  const error = client.messages.findLast(({ body }) => body.error !== undefined && body.id === null)?.body
+    .error;
   return (error as { data?: { code?: unknown } } | undefined)?.data?.code;
 };
 
@@ -303,7 +303,7 @@ describe("what can be answered is answered, and the connection goes on", () => {
     await using client = await known();
     const message = repeat("x", 20 * MiB);
     const answer = await client.ask("ping", { message });
-    expect(String(answer["message"]).length).toBe(message.length + 6);
+    expect(String(answer.message).length).toBe(message.length + 6);
   });
 
   it("every method before connect", async () => {
@@ -452,7 +452,7 @@ describe("too much", () => {
     );
     await eventually(() => client.messages.length > requests, { what: "all answers", deadlineMs: 30_000 });
     expect(turns - served).toBeGreaterThan(4);
-    const order = client.messages.slice(1).map(({ body }) => Number(body["id"]));
+    const order = client.messages.slice(1).map(({ body }) => Number(body.id));
     expect(order).toEqual(order.toSorted((a, b) => a - b));
   });
 });

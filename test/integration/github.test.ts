@@ -18,10 +18,24 @@ const startGitHubNode = (options: TestNodeOptions = {}): Promise<TestNode> =>
     isolation: "shared",
     ...options,
     withoutProvider: true,
-    runtimes: { env: Object.fromEntries(Object.entries(github.env).map(([name, value]) => [name, new Secret(value)])) },
+    runtimes: {
+      env: Object.fromEntries(Object.entries(github.env).map(([name, value]) => [name, new Secret(value)])),
+    },
     keys: [
-      { key: new Secret("key-ga"), tenant: "acme", user: "ga", roles: ["user"], githubToken: new Secret("token-alice") },
-      { key: new Secret("key-gb"), tenant: "acme", user: "gb", roles: ["user"], githubToken: new Secret("token-bob") },
+      {
+        key: new Secret("key-ga"),
+        tenant: "acme",
+        user: "ga",
+        roles: ["user"],
+        githubToken: new Secret("token-alice"),
+      },
+      {
+        key: new Secret("key-gb"),
+        tenant: "acme",
+        user: "gb",
+        roles: ["user"],
+        githubToken: new Secret("token-bob"),
+      },
     ],
   });
 
@@ -68,7 +82,11 @@ describe("GitHub tokens, all users on one shared runtime", () => {
       client.createSession({ sessionId: "bad", gitHubToken: "token-nobody", onPermissionRequest: approve }),
     ).rejects.toThrow();
     expect(await client.listSessions()).toEqual([]);
-    const session = await client.createSession({ sessionId: "bad", gitHubToken: "token-bob", onPermissionRequest: approve });
+    const session = await client.createSession({
+      sessionId: "bad",
+      gitHubToken: "token-bob",
+      onPermissionRequest: approve,
+    });
     expect((await session.rpc.gitHubAuth.getStatus()).login).toBe("bob");
   });
 

@@ -249,7 +249,7 @@ describe("the host", () => {
       },
     ];
     await bob.ask("session.send", { sessionId: own, prompt: `@${file} [[echo seen]]`, attachments });
-    await eventually(() => bob.events("assistant.message").at(-1)?.["data"] !== undefined, {
+    await eventually(() => bob.events("assistant.message").at(-1)?.data !== undefined, {
       what: "an answer",
     });
     expect(JSON.stringify(squadron.model.requests).includes("CANARY-HOST-FILE")).toBe(false);

@@ -127,7 +127,7 @@ describe("neighbours in one shared runtime", () => {
     await alice.ask("session.delete", { sessionId });
     const heard = (client: RawClient): string[] =>
       client.messages
-        .filter(({ body, text }) => body["method"] === "session.lifecycle" && text.includes(sessionId))
+        .filter(({ body, text }) => body.method === "session.lifecycle" && text.includes(sessionId))
         .map(({ text }) => text);
     for (const client of [alice, second]) {
       await eventually(() => heard(client).some((text) => text.includes("session.deleted")), {
@@ -175,7 +175,7 @@ describe("neighbours in one shared runtime", () => {
     const request = await eventually(() => alice.events("permission.requested")[0], {
       what: "a permission request",
     });
-    const { requestId } = request["data"] as { requestId: string };
+    const { requestId } = request.data as { requestId: string };
     const row = await rowOf(squadron.node, "asked");
     const guess = async (method: string, result: unknown) => {
       for (const sessionId of ["asked", row.id, row.publicId]) {
@@ -195,7 +195,7 @@ describe("neighbours in one shared runtime", () => {
     });
 
     const call = await eventually(() => alice.events("external_tool.requested")[0], { what: "a tool call" });
-    const { requestId: callId } = call["data"] as { requestId: string };
+    const { requestId: callId } = call.data as { requestId: string };
     // In a session of one's own the runtime says that all is well, whatever the request id: that it reaches nobody counts.
     expect(
       await bob.call("session.tools.handlePendingToolCall", {

@@ -16,7 +16,7 @@ describe.runIf(process.platform === "linux")("where a shell would look for the c
   const pids = (): readonly number[] => squadron.node.fleet.list().flatMap(({ pid }) => pid ?? []);
 
   beforeAll(async () => {
-    process.env["SQUADRON_TEST_SECRET"] = environmentSecret;
+    process.env.SQUADRON_TEST_SECRET = environmentSecret;
     squadron = await startTestNode({ isolation: "shared" });
     victim = await openVictim(squadron);
     const bob = await connectRaw(squadron.node.sdk.port, users.bob.key);
@@ -32,7 +32,7 @@ describe.runIf(process.platform === "linux")("where a shell would look for the c
     await bob.close();
   });
   afterAll(async () => {
-    delete process.env["SQUADRON_TEST_SECRET"];
+    delete process.env.SQUADRON_TEST_SECRET;
     await victim.client.close();
     await squadron.stop();
   });

@@ -252,7 +252,7 @@ it("no id of anything inside Alice's session leads Bob from his own session into
     ...(victim.client.received().match(/call_[\w-]+/g) ?? []),
     String(cursor),
     "interest-1",
-    String(started["agentId"]),
+    String(started.agentId),
   ];
 
   const calls = methodEntries()
@@ -289,8 +289,8 @@ it("no id of anything inside Alice's session leads Bob from his own session into
   );
   expect(await victim.history()).toBe(before);
   expect(victim.client.received().includes("BOB-WAS-HERE")).toBe(false);
-  expect((await client.ask("session.getMessages", { sessionId }))["events"]).toEqual(
-    expect.arrayContaining(own["events"] as unknown[]),
+  expect((await client.ask("session.getMessages", { sessionId })).events).toEqual(
+    expect.arrayContaining(own.events as unknown[]),
   );
   squadron.model.release("agent");
   await eventually(
@@ -300,8 +300,8 @@ it("no id of anything inside Alice's session leads Bob from his own session into
     },
     { what: "the end of the subagent's work" },
   );
-  await victim.client.ask("session.tasks.cancel", { sessionId: victim.name, id: started["agentId"] });
-  await victim.client.ask("session.tasks.remove", { sessionId: victim.name, id: started["agentId"] });
+  await victim.client.ask("session.tasks.cancel", { sessionId: victim.name, id: started.agentId });
+  await victim.client.ask("session.tasks.remove", { sessionId: victim.name, id: started.agentId });
 });
 
 it("each method that nobody may call is audited with who called it", async () => {

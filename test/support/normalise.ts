@@ -88,10 +88,7 @@ export const createNormaliser = (names: Readonly<Record<string, string>> = {}) =
     // Paths first: where sessions lie on the server's disk is the server's own affair.
     let out = value.replace(absolutePath, "<path>");
     for (const [from, to] of Object.entries(names)) out = out.replaceAll(from, `<${to}>`);
-    return out
-      .replace(uuid, numbered)
-      .replace(isoTime, "<time>")
-      .replace(loopbackUrl, "<url>");
+    return out.replace(uuid, numbered).replace(isoTime, "<time>").replace(loopbackUrl, "<url>");
   };
   const normalise = (value: unknown): unknown => {
     if (typeof value === "string") return text(value);

@@ -68,7 +68,7 @@ export const openRawClient = async (port: number, host = "127.0.0.1"): Promise<R
 
   const take = (text: string): void => {
     const body: unknown = JSON.parse(text);
-    if (!isObject(body) || body["method"] === "$/squadron/ack") return;
+    if (!isObject(body) || body.method === "$/squadron/ack") return;
     messages.push({ text, body });
     const { id, method, params } = body;
     if (typeof method === "string") {
@@ -81,10 +81,10 @@ export const openRawClient = async (port: number, host = "127.0.0.1"): Promise<R
     const settle = pending.get(Number(id));
     pending.delete(Number(id));
     const withoutId = text.replace(/^\{"jsonrpc":"2\.0","id":\d+,/, "{");
-    const error = body["error"];
-    if (!isObject(error)) settle?.({ kind: "result", text: withoutId, result: body["result"] });
+    const error = body.error;
+    if (!isObject(error)) settle?.({ kind: "result", text: withoutId, result: body.result });
     else {
-      const code = isObject(error["data"]) ? error["data"]["code"] : undefined;
+      const code = isObject(error.data) ? error.data.code : undefined;
       settle?.({ kind: "error", text: withoutId, error, code });
     }
   };
@@ -129,8 +129,8 @@ export const openRawClient = async (port: number, host = "127.0.0.1"): Promise<R
     messages,
     events: (type) =>
       messages.flatMap(({ body: { method, params } }) => {
-        const event = method === "session.event" && isObject(params) ? params["event"] : undefined;
-        return isObject(event) && (type === undefined || event["type"] === type) ? [event] : [];
+        const event = method === "session.event" && isObject(params) ? params.event : undefined;
+        return isObject(event) && (type === undefined || event.type === type) ? [event] : [];
       }),
     call,
     async ask(method, params, deadlineMs) {

@@ -1,5 +1,5 @@
-import { CopilotClient, type CopilotClientOptions, RuntimeConnection } from "@github/copilot-sdk";
 import { join } from "node:path";
+import { CopilotClient, type CopilotClientOptions, RuntimeConnection } from "@github/copilot-sdk";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import type { Allow, Config, Policy, StaticKey } from "../../src/config/config.ts";
 import type { Isolation } from "../../src/kernel/isolation.ts";
@@ -90,7 +90,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
   models: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 2, caFiles: [] },
   state: { path: join(directory, "state") },
   store: { url: `sqlite:${join(directory, "squadron.db")}` },
-  telemetry: { logLevel: (process.env["TEST_LOG"] ?? "silent") as "silent" },
+  telemetry: { logLevel: (process.env.TEST_LOG ?? "silent") as "silent" },
 });
 
 /** The whole node, on own ports and an own directory, with a scripted model behind it. */
@@ -115,7 +115,9 @@ export const startTestNode = async (options: TestNodeOptions = {}): Promise<Test
     client(user, clientOptions) {
       const client = new CopilotClient({
         ...clientOptions,
-        connection: RuntimeConnection.forUri(`127.0.0.1:${node.sdk.port}`, { connectionToken: users[user].key }),
+        connection: RuntimeConnection.forUri(`127.0.0.1:${node.sdk.port}`, {
+          connectionToken: users[user].key,
+        }),
       });
       clients.push(client);
       return client;
@@ -123,7 +125,11 @@ export const startTestNode = async (options: TestNodeOptions = {}): Promise<Test
     fetch: (user, path, init) =>
       fetch(`${baseUrl}${path}`, {
         ...init,
-        headers: { authorization: `Bearer ${users[user].key}`, "content-type": "application/json", ...init?.headers },
+        headers: {
+          authorization: `Bearer ${users[user].key}`,
+          "content-type": "application/json",
+          ...init?.headers,
+        },
       }),
     stop,
     [Symbol.asyncDispose]: stop,

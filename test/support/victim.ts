@@ -35,8 +35,8 @@ export interface Victim extends AsyncDisposable {
 
 /** The text of the latest answer that this client has seen. */
 export const lastAnswer = (client: RawClient): string => {
-  const data = client.events("assistant.message").at(-1)?.["data"];
-  return isObject(data) ? String(data["content"]) : "";
+  const data = client.events("assistant.message").at(-1)?.data;
+  return isObject(data) ? String(data.content) : "";
 };
 
 /** Sends a prompt into a session of this client and waits for the end of the turn. */
@@ -64,7 +64,7 @@ export const answerEverything = (client: RawClient, sessionId: string, output: s
   client.answerWith(() => ({}));
   client.socket.on("data", () => {
     for (const event of client.events("external_tool.requested")) {
-      const { requestId } = event["data"] as { requestId: string };
+      const { requestId } = event.data as { requestId: string };
       if (answered.has(requestId)) continue;
       answered.add(requestId);
       client.send({

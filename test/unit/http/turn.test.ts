@@ -79,7 +79,7 @@ test("a completed turn is its answer", async () => {
 });
 
 test.each<[TurnOutcome, string, number]>([
-  [{ kind: "failed", message: "no", content: "", usage }, "turn_failed", 502],
+  [{ kind: "failed", reason: "error", message: "no", content: "", usage }, "turn_failed", 502],
   [{ kind: "aborted", content: "", usage }, "turn_aborted", 409],
   [{ kind: "interrupted", message: "gone" }, "turn_interrupted", 503],
   [{ kind: "refused", error: new SquadronError("session_deleted", "gone") }, "session_deleted", 410],

@@ -3,7 +3,7 @@ import { createMetrics } from "../../../src/telemetry/metrics.ts";
 
 test("every figure of the contract is in the text, under its name", async () => {
   const metrics = createMetrics();
-  metrics.observeSessions(() => [
+  metrics.observeSessions(async () => [
     { state: "live", isolation: "user", count: 2 },
     { state: "hibernated", isolation: "user", count: 5 },
   ]);
@@ -43,7 +43,7 @@ test("every figure of the contract is in the text, under its name", async () => 
 test("a state that no session is in any more leaves the text", async () => {
   const metrics = createMetrics();
   let counts = [{ state: "live", isolation: "tenant", count: 1 } as const];
-  metrics.observeSessions(() => counts);
+  metrics.observeSessions(async () => counts);
   expect(await metrics.text()).toContain('state="live"');
   counts = [];
   expect(await metrics.text()).not.toContain('state="live"');

@@ -214,7 +214,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       finish(turn, { kind: "interrupted", message });
     },
     get owesError() {
-      return progress !== undefined && progress.failing && progress.error === undefined;
+      return progress?.failing === true && progress.error === undefined;
     },
     waits: (sender) => queue.hasUnfinished(sender, queue.current),
   };

@@ -79,13 +79,7 @@ const build = async (
     log,
     environment,
     grant: (sessionId) => gateway.grant(sessionId),
-    onUsage: (sessionId, usage) => {
-      store.sessions
-        .addTokens(sessionId, usage.inputTokens, usage.outputTokens)
-        .catch((error) =>
-          log.error({ session: sessionId, error }, "the tokens of a model call were not stored"),
-        );
-    },
+    onUsage: (sessionId, usage) => gateway.countTokens(sessionId, usage),
   });
   parts.defer(() => models.close());
   const catalog = createModelCatalog({ config: config.models, clock, log, environment });

@@ -6,7 +6,7 @@ import { newId } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { ModelGrant, ModelRoute } from "../models/grant.ts";
+import type { ModelGrant, ModelRoute, Usage } from "../models/grant.ts";
 import type { ModelGateway } from "../models/model-gateway.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -31,6 +31,8 @@ export interface Gateway {
   runtimeClosed(runtime: Runtime): void;
   /** Where the model calls of a session may go. */
   grant(sessionId: string | undefined): ModelGrant | undefined;
+  /** Tokens of a model call that a session made. */
+  countTokens(sessionId: string, usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   readonly hosts: readonly SessionHost[];
   readonly connections: number;
   readonly services: GatewayServices;
@@ -141,6 +143,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   return {
     services,
     grant,
+    countTokens: (sessionId, usage) => hosts.find(sessionId)?.countTokens(usage),
     get hosts() {
       return hosts.list();
     },

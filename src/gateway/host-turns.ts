@@ -2,6 +2,7 @@ import type { Policy } from "../config/config.ts";
 import { toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
+import type { Usage } from "../models/grant.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
@@ -20,6 +21,8 @@ export interface HostTurns {
   /** Ends the running turn as interrupted and says so to whoever waits for it. */
   interrupt(message: string): void;
   waits(sender: Connection): boolean;
+  /** Tokens of a model call, stored with the end of the turn that they belong to. */
+  countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   readonly owesError: boolean;
 }
 
@@ -34,6 +37,13 @@ export const createHostTurns = (options: {
 }): HostTurns => {
   const { clock, store, metrics, log } = options.services;
   const session = options.row.id;
+
+  let tokens = { input: 0, output: 0 };
+  const storeUse = (): void => {
+    const { input, output } = tokens;
+    tokens = { input: 0, output: 0 };
+    keep(store.sessions.used(session, clock.now(), input, output));
+  };
 
   const keep = (work: Promise<void>): void => {
     work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
@@ -94,7 +104,7 @@ export const createHostTurns = (options: {
       );
       if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
       log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
-      keep(store.sessions.update(session, { lastUsedAt: clock.now() }));
+      storeUse();
       options.onSettled();
     },
   });
@@ -123,6 +133,10 @@ export const createHostTurns = (options: {
         message,
       );
       runner.interrupt(message);
+    },
+    countTokens({ inputTokens, outputTokens }) {
+      tokens = { input: tokens.input + inputTokens, output: tokens.output + outputTokens };
+      if (runner.current === undefined) storeUse();
     },
     waits: runner.waits,
     get owesError() {

@@ -267,6 +267,7 @@ export const createSessionHost = (options: {
     },
     mayAnswer: openRequests.mayAnswer,
     clientMessageId: (id) => renamed.get(id),
+    countTokens: turns.countTokens,
     event: intake,
     callback: (method, params) =>
       askAttachment({

@@ -65,6 +65,8 @@ export interface SessionUpstream {
 
 /** A session with an unfinished subagent may never say that it has left (tried); nothing may wait for it for ever. */
 const leaveWithinMs = 5_000;
+/** Longest time for each call that opens a session in a runtime. */
+const openWithinMs = 30_000;
 
 export const interestHandle = (frame: Envelope): string => {
   const result = frame.result();
@@ -104,6 +106,10 @@ export const createSessionUpstream = (options: {
       ...(!row.ephemeral && { record: JSON.stringify(record) }),
     });
 
+  /** Whoever wants to attach or leave next waits for these. */
+  const callSoon: typeof call = (runtime, method, params) =>
+    runtime.peer.request(method, { ...params, sessionId: row.id }, { timeoutMs: openWithinMs });
+
   const openIn = async (
     runtime: Runtime,
     method: "session.create" | "session.resume",
@@ -111,17 +117,17 @@ export const createSessionUpstream = (options: {
   ): Promise<void> => {
     const united = declared();
     const parameters = upstreamParameters(policy, record.parameters, united, credentials);
-    const result = (await call(runtime, method, { ...parameters, ...extra })).result();
+    const result = (await callSoon(runtime, method, { ...parameters, ...extra })).result();
     lastOpened = isObject(result) ? (result as JsonObject) : {};
     openedWith = JSON.stringify(united);
-    await call(runtime, "session.options.update", {
+    await callSoon(runtime, "session.options.update", {
       ...record.options,
       ...optionsPatch(policy, record.options),
     });
     for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
       const { eventType } = interest;
       interest.handle = interestHandle(
-        await call(runtime, "session.eventLog.registerInterest", { eventType }),
+        await callSoon(runtime, "session.eventLog.registerInterest", { eventType }),
       );
     }
   };

@@ -4,7 +4,7 @@ import type { Unit } from "../kernel/isolation.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { ModelGrant } from "../models/grant.ts";
+import type { ModelGrant, Usage } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn-queue.ts";
 import type { SessionRow } from "../store/store.ts";
@@ -122,6 +122,7 @@ export interface SessionHost {
   mayAnswer(requestId: unknown, connection: Connection): boolean;
   /** The name that the runtime's message has for clients. */
   clientMessageId(runtimeMessageId: string): string | undefined;
+  countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   event(frame: Envelope): void;
   callback(method: string, params: Record<string, unknown>): Promise<unknown>;
   runtimeClosed(runtime: Runtime): void;

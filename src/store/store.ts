@@ -81,7 +81,8 @@ export interface SessionStore {
     from: string,
     to: string,
   ): Promise<"renamed" | "name_taken" | "not_found">;
-  addTokens(id: string, input: number, output: number): Promise<void>;
+  /** A turn has ended: adds its tokens and says when. Nothing happens when the session has been deleted meanwhile. */
+  used(id: string, at: number, inputTokens: number, outputTokens: number): Promise<void>;
   /** Removes all rows of the session; false if there was none. Users with a name for it are remembered for `wasDeleted`. */
   delete(id: string): Promise<boolean>;
   /** Had this user that session, and is it deleted? Known of the newest 100,000; never of ephemeral ones. */

@@ -282,7 +282,9 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
         await store.sessions.create(row, "a");
         const other = await open();
         await Promise.all(
-          Array.from({ length: 20 }, (_, at) => (at % 2 ? store : other).sessions.addTokens(row.id, 3, 1)),
+          Array.from({ length: 20 }, (_, at) =>
+            (at % 2 ? store : other).sessions.used(row.id, row.lastUsedAt + at, 3, 1),
+          ),
         );
         expect(await store.sessions.byId(row.id)).toMatchObject({ inputTokens: 60, outputTokens: 20 });
       });

@@ -185,13 +185,14 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
     }
   },
 
-  async addTokens(id, input, output) {
+  async used(id, at, inputTokens, outputTokens) {
     await database.query((db) =>
       db
         .updateTable("sessions")
         .set((row) => ({
-          inputTokens: row("inputTokens", "+", input),
-          outputTokens: row("outputTokens", "+", output),
+          lastUsedAt: at,
+          inputTokens: row("inputTokens", "+", inputTokens),
+          outputTokens: row("outputTokens", "+", outputTokens),
           updatedAt: clock.now(),
         }))
         .where("id", "=", id)

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { splitParameters, unite } from "../../../src/gateway/declarations.ts";
-import { askedBy, type Audience, receivers } from "../../../src/gateway/delivery.ts";
+import { type Audience, askedBy, receivers } from "../../../src/gateway/delivery.ts";
 import { rewriteEvent } from "../../../src/gateway/event-ids.ts";
 import { withIds } from "../../../src/gateway/ids.ts";
 import { createOpenRequests } from "../../../src/gateway/open-requests.ts";
@@ -17,7 +17,11 @@ const attachment = (id: string, params: Record<string, unknown>): Attachment => 
   interests: new Map(),
 });
 const tool = (name: string) => ({ name, description: "d" });
-const a = attachment("a", { tools: [tool("both"), tool("only-a")], requestPermission: true, streaming: true });
+const a = attachment("a", {
+  tools: [tool("both"), tool("only-a")],
+  requestPermission: true,
+  streaming: true,
+});
 const b = attachment("b", { tools: [tool("both")], requestPermission: true, hooks: true });
 const watcher = attachment("w", {});
 const audience = (sender?: Attachment, waiting: readonly Attachment[] = []): Audience => ({
@@ -36,7 +40,10 @@ describe("who is asked, and who sees it", () => {
   });
 
   it("hides a tool call from others who would execute it, and shows it to those who cannot", () => {
-    expect(names(receivers(audience(a), "external_tool.requested", { toolName: "both" }))).toEqual(["a", "w"]);
+    expect(names(receivers(audience(a), "external_tool.requested", { toolName: "both" }))).toEqual([
+      "a",
+      "w",
+    ]);
     expect(names(receivers(audience(a), "permission.requested", {}))).toEqual(["a", "b", "w"]);
     expect(names(receivers(audience(a), "command.execute", { commandName: "none" }))).toEqual([]);
   });
@@ -93,7 +100,12 @@ describe("declarations", () => {
   it("unites what all declare; of two tools of one name the later wins", () => {
     const later = attachment("c", { tools: [{ name: "both", description: "later" }] });
     const united = unite([a, b, later].map(({ declarations }) => declarations));
-    expect(united).toMatchObject({ hooks: true, streaming: true, requestPermission: true, requestUserInput: false });
+    expect(united).toMatchObject({
+      hooks: true,
+      streaming: true,
+      requestPermission: true,
+      requestUserInput: false,
+    });
     expect(united.tools).toEqual([{ name: "both", description: "later" }, tool("only-a")]);
   });
 
@@ -124,7 +136,9 @@ describe("ids in events", () => {
   });
 
   it("are found in lists, and a value without any stays the same object", () => {
-    expect(withIds({ sessions: [{ sessionId: "inner" }, { sessionId: "other" }] }, "sessions[].sessionId", map)).toEqual({
+    expect(
+      withIds({ sessions: [{ sessionId: "inner" }, { sessionId: "other" }] }, "sessions[].sessionId", map),
+    ).toEqual({
       sessions: [{ sessionId: "mine" }, { sessionId: "other" }],
     });
     const untouched = { a: [1] };

@@ -19,7 +19,9 @@ describe("the turn queue", () => {
   it("refuses more waiting turns than its limit, and says the limit", () => {
     const queue = createTurnQueue<string>(1);
     queue.add("1", "alice", {}, 0);
-    expect(() => queue.add("2", "alice", {}, 0)).toThrow(expect.objectContaining({ code: "queue_full", details: { limit: 1 } }));
+    expect(() => queue.add("2", "alice", {}, 0)).toThrow(
+      expect.objectContaining({ code: "queue_full", details: { limit: 1 } }),
+    );
   });
 
   it("cancels only the waiting turns that are named, and settles them", async () => {
@@ -28,7 +30,9 @@ describe("the turn queue", () => {
     queue.begin();
     const waiting = queue.add("2", "alice", {}, 0);
     const other = queue.add("3", "bob", {}, 0);
-    expect(queue.cancelWaiting((turn) => turn.sender === "alice", { kind: "interrupted", message: "gone" })).toBe(1);
+    expect(
+      queue.cancelWaiting((turn) => turn.sender === "alice", { kind: "interrupted", message: "gone" }),
+    ).toBe(1);
     expect(await waiting.ended).toEqual({ kind: "interrupted", message: "gone" });
     expect(running.state.kind).toBe("submitting");
     expect(other.state.kind).toBe("queued");

@@ -32,9 +32,10 @@ const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession):
 };
 
 const mine = async (
-  { store }: GatewayServices,
+  { store, useLedger }: GatewayServices,
   { principal }: Connection,
 ): Promise<readonly OwnedSession[]> => {
+  await useLedger.flush();
   const { sessions } = await store.sessions.list(principal.tenant, principal.user, { limit: listLimit });
   return sessions;
 };
@@ -53,11 +54,14 @@ const matches = (session: JsonObject, filter: unknown): boolean => {
   return Object.entries(filter).every(([key, wanted]) => isObject(context) && context[key] === wanted);
 };
 
+/** To have left already is a success for `detach` and none for `destroy`, as on a bare runtime. */
 const leave =
   (how: Leaving): LocalAnswer =>
-  async (services, connection, params) => {
-    const { host, name, attachment } = await heldSession(services, connection, params.sessionId);
-    if (attachment !== undefined) await host.detach(attachment, how);
+  async (_services, connection, params) => {
+    const name = sessionName(params.sessionId);
+    const attachment = connection.attachments.get(name);
+    if (attachment === undefined) return { success: how === "detach" };
+    await attachment.host.detach(attachment, how);
     connection.attachments.delete(name);
     return { success: true };
   };
@@ -155,6 +159,6 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   "session.getForeground": async () => ({}),
   "session.setForeground": async () => ({
     success: false,
-    error: "Squadron has no terminal: there is no foreground session to set.",
+    error: "Not running in TUI+server mode",
   }),
 };

@@ -20,6 +20,7 @@ import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { createHosts } from "./hosts.ts";
 import { createRequestOwners } from "./request-owners.ts";
+import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
 /** The one door: every face opens connections here, and here alone runtimes are spoken with. */
@@ -64,11 +65,13 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
   const shares = new Map<string, FairShare>();
+  const useLedger = createUseLedger({ store, clock, log });
   const hosts = createHosts({
-    services: { clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
+    services: { useLedger, clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
     policyOf: (tenant) => policyOf(config, tenant),
   });
   const services: GatewayServices = {
+    useLedger,
     clock,
     store,
     fleet,
@@ -205,6 +208,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         [...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())),
       );
       await audit.close();
+      await useLedger.flush();
     },
   };
 };

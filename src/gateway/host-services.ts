@@ -4,12 +4,14 @@ import type { ModelRoute } from "../models/grant.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { UseLedger } from "./use-ledger.ts";
 
 /** What a session's host uses of the rooms below and of the gateway. */
 export interface HostServices {
   readonly clock: Clock;
   readonly store: Store;
   readonly fleet: Fleet;
+  readonly useLedger: UseLedger;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Routes of GitHub's own model service, for sessions that have a GitHub token. */

@@ -21,7 +21,7 @@ export interface HostTurns {
   /** Ends the running turn as interrupted and says so to whoever waits for it. */
   interrupt(message: string): void;
   waits(sender: Connection): boolean;
-  /** Tokens of a model call, stored with the end of the turn that they belong to. */
+  /** Tokens of a model call, noted in the ledger. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   readonly owesError: boolean;
 }
@@ -35,15 +35,8 @@ export const createHostTurns = (options: {
   readonly renamed: Map<string, string>;
   readonly onSettled: () => void;
 }): HostTurns => {
-  const { clock, store, metrics, log } = options.services;
+  const { clock, store, metrics, log, useLedger } = options.services;
   const session = options.row.id;
-
-  let tokens = { input: 0, output: 0 };
-  const storeUse = (): void => {
-    const { input, output } = tokens;
-    tokens = { input: 0, output: 0 };
-    keep(store.sessions.used(session, clock.now(), input, output));
-  };
 
   const keep = (work: Promise<void>): void => {
     work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
@@ -104,7 +97,7 @@ export const createHostTurns = (options: {
       );
       if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
       log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
-      storeUse();
+      useLedger.used(session, 0, 0);
       options.onSettled();
     },
   });
@@ -134,10 +127,7 @@ export const createHostTurns = (options: {
       );
       runner.interrupt(message);
     },
-    countTokens({ inputTokens, outputTokens }) {
-      tokens = { input: tokens.input + inputTokens, output: tokens.output + outputTokens };
-      if (runner.current === undefined) storeUse();
-    },
+    countTokens: ({ inputTokens, outputTokens }) => useLedger.used(session, inputTokens, outputTokens),
     waits: runner.waits,
     get owesError() {
       return runner.owesError;

@@ -12,6 +12,11 @@ interface RequestKind {
    * whoever sees a command or a sign-in without a handler answers with an error, so nobody else at all.
    */
   readonly shownTo: "all" | "asked and unable" | "asked";
+  /**
+   * May another attachment of the session answer for the asked one? An SDK client answers permission requests and
+   * elicitations by itself whenever it sees them; the result of a tool that it does not have it sends only on purpose.
+   */
+  readonly othersMayAnswer: boolean;
   /** What we answer when nobody did in time. */
   answer(requestId: string): { readonly method: string; readonly params: JsonObject };
 }
@@ -22,6 +27,7 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
   "external_tool.requested": {
     answerable: (attachment, data) => declares(attachment.declarations, "tools", data.toolName),
     shownTo: "asked and unable",
+    othersMayAnswer: true,
     answer: (requestId) => ({
       method: "session.tools.handlePendingToolCall",
       params: { requestId, error: noAnswer },
@@ -30,6 +36,7 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
   "permission.requested": {
     answerable: (attachment) => attachment.declarations.flags.has("requestPermission"),
     shownTo: "all",
+    othersMayAnswer: false,
     answer: (requestId) => ({
       method: "session.permissions.handlePendingPermissionRequest",
       params: { requestId, result: { kind: "user-not-available" } },
@@ -38,6 +45,7 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
   "elicitation.requested": {
     answerable: (attachment) => attachment.declarations.flags.has("requestElicitation"),
     shownTo: "all",
+    othersMayAnswer: false,
     answer: (requestId) => ({
       method: "session.ui.handlePendingElicitation",
       params: { requestId, result: { action: "cancel" } },
@@ -46,6 +54,7 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
   "command.execute": {
     answerable: (attachment, data) => declares(attachment.declarations, "commands", data.commandName),
     shownTo: "asked",
+    othersMayAnswer: false,
     answer: (requestId) => ({
       method: "session.commands.handlePendingCommand",
       params: { requestId, error: noAnswer },
@@ -55,6 +64,7 @@ export const requestKinds: Readonly<Record<string, RequestKind>> = {
     answerable: (attachment) =>
       [...attachment.interests.values()].some(({ eventType }) => eventType === "mcp.oauth_required"),
     shownTo: "asked",
+    othersMayAnswer: false,
     answer: (requestId) => ({
       method: "session.mcp.oauth.handlePendingRequest",
       params: { requestId, result: { kind: "cancelled" } },
@@ -82,7 +92,7 @@ export const answerMethods: ReadonlySet<string> = new Set(
 export interface OpenRequests {
   readonly size: number;
   opened(type: string, data: unknown, asked: Attachment | undefined): void;
-  /** Only the one that was asked may answer, for as long as it is attached. */
+  /** Only the one that was asked may answer, for as long as it is attached; see `othersMayAnswer`. */
   mayAnswer(requestId: unknown, connection: Connection): boolean;
   closed(data: unknown): void;
   clear(): void;
@@ -93,7 +103,10 @@ export const createOpenRequests = (options: {
   readonly deadlineMs: number;
   readonly answer: (method: string, params: JsonObject) => void;
 }): OpenRequests => {
-  const open = new Map<string, { readonly asked: Attachment | undefined; cancelDeadline(): void }>();
+  const open = new Map<
+    string,
+    { readonly kind: RequestKind; readonly asked: Attachment | undefined; cancelDeadline(): void }
+  >();
   const idOf = (data: unknown): string | undefined =>
     isObject(data) && typeof data.requestId === "string" ? data.requestId : undefined;
   return {
@@ -101,10 +114,9 @@ export const createOpenRequests = (options: {
       return open.size;
     },
     mayAnswer(requestId, connection) {
-      const asked = typeof requestId === "string" ? open.get(requestId)?.asked : undefined;
-      return (
-        asked === undefined || asked.connection === connection || !asked.host.attachments.includes(asked)
-      );
+      const request = typeof requestId === "string" ? open.get(requestId) : undefined;
+      if (request === undefined || request.asked === undefined || request.kind.othersMayAnswer) return true;
+      return request.asked.connection === connection || !request.asked.host.attachments.includes(request.asked);
     },
     opened(type, data, asked) {
       const id = idOf(data);
@@ -116,7 +128,7 @@ export const createOpenRequests = (options: {
         const { method, params } = kind.answer(id);
         options.answer(method, params);
       });
-      open.set(id, { asked, cancelDeadline });
+      open.set(id, { kind, asked, cancelDeadline });
     },
     closed(data) {
       const id = idOf(data);

@@ -62,6 +62,28 @@ const githubTokenOf = (
     : (connection.githubToken ?? connection.policy.githubToken);
 };
 
+/** A session's models come from a provider or from GitHub. A token of the key or the policy steps back silently, a client's does not. */
+const refuseTokenBesideProvider = (
+  { policy }: Connection,
+  kind: Opening["kind"],
+  params: Readonly<Record<string, unknown>>,
+): void => {
+  if (typeof params.gitHubToken !== "string" || params.gitHubToken === "") return;
+  const details = { method: `session.${kind}`, parameter: "gitHubToken" };
+  if (params.provider !== undefined)
+    throw new SquadronError(
+      "invalid_request",
+      `Cannot specify both gitHubToken and provider in session.${kind}.`,
+      { details },
+    );
+  if (policy.provider !== undefined && params.providers === undefined)
+    throw new SquadronError(
+      "parameter_denied",
+      `session.${kind} may not have gitHubToken: the models of this node come from the provider of its policy. Leave it out.`,
+      { details },
+    );
+};
+
 const open = async (
   services: GatewayServices,
   connection: Connection,
@@ -94,6 +116,7 @@ export const createSession = async (
   params: Readonly<Record<string, unknown>>,
   traits: NewSessionTraits = ordinary,
 ): Promise<JsonObject> => {
+  refuseTokenBesideProvider(connection, "create", params);
   const asked = params.sessionId;
   const name = asked === undefined || asked === "" ? newUuid() : sessionName(asked);
   const { row, made } = await claim(services, connection, name, traits);
@@ -113,6 +136,7 @@ export const resumeSession = async (
   connection: Connection,
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
+  refuseTokenBesideProvider(connection, "resume", params);
   const name = sessionName(params.sessionId);
   const { tenant, user } = connection.principal;
   const row = await services.store.sessions.byName(tenant, user, name);

@@ -37,7 +37,10 @@ export const upstreamParameters = (
   if (policy.provider !== undefined && !bringsProvider(recorded)) {
     parameters.provider = shieldProvider(policy.provider).upstream;
   }
-  if (credentials.githubToken !== undefined && declared.gitHubTokenProviderRegistrationId === undefined) {
+  // A runtime refuses both. That a client's own token beside a provider is no oversight was checked when it came.
+  const needsToken =
+    parameters.provider === undefined && declared.gitHubTokenProviderRegistrationId === undefined;
+  if (needsToken && credentials.githubToken !== undefined) {
     parameters.gitHubToken = credentials.githubToken.reveal();
   }
   return parameters;

@@ -117,6 +117,7 @@ export const adminRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request) => {
       const { cursor, limit, tenant } = request.query;
+      await gateway.services.useLedger.flush();
       const page = await store.sessions.listAll({
         limit,
         ...(cursor !== undefined && { cursor }),

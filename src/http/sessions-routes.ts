@@ -99,6 +99,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       let next = request.query.cursor;
       const found: ReturnType<typeof describeOwn>[] = [];
       for (let page = 0; page < maxPages && found.length < limit; page++) {
+        await context.gateway.services.useLedger.flush();
         const rows = await store.sessions.list(tenant, user, {
           limit: limit - found.length,
           ...(next !== undefined && { cursor: next }),
@@ -125,7 +126,10 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         response: { 200: session, ...failures },
       },
     },
-    async (request) => describeOwn(context, await findSession(context, request, request.params.id)),
+    async (request) => {
+      await context.gateway.services.useLedger.flush();
+      return describeOwn(context, await findSession(context, request, request.params.id));
+    },
   );
 
   app.patch(

@@ -156,7 +156,10 @@ const checks: Readonly<Record<CheckName, Check>> = {
   attachments: checkAttachments,
   relativePath: (value, _allow, place) => {
     if (staysBelow(text(value, place))) return value;
-    throw refused(place, "the path must be relative and stay inside the session's workspace.");
+    throw refused(
+      place,
+      "the path must be relative and stay within the workspace files directory of the session.",
+    );
   },
   source: (value, _allow, place) => {
     if (value === "user") return value;

@@ -54,6 +54,14 @@ export interface Page<Item> {
   readonly next?: string;
 }
 
+/** When a session was last used, and tokens to be added to its count. */
+export interface SessionUse {
+  readonly id: string;
+  readonly at: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
 /**
  * Tenant, user and name are any text that a client chose. What SQL would change or compare otherwise
  * (lone surrogates, over 300 characters, empty) is `invalid_request` when written and not found when read.
@@ -81,8 +89,8 @@ export interface SessionStore {
     from: string,
     to: string,
   ): Promise<"renamed" | "name_taken" | "not_found">;
-  /** A turn has ended: adds its tokens and says when. Nothing happens when the session has been deleted meanwhile. */
-  used(id: string, at: number, inputTokens: number, outputTokens: number): Promise<void>;
+  /** Notes the use of sessions, all in one transaction. Nothing happens for one that has been deleted meanwhile. */
+  used(uses: readonly SessionUse[]): Promise<void>;
   /** Removes all rows of the session; false if there was none. Users with a name for it are remembered for `wasDeleted`. */
   delete(id: string): Promise<boolean>;
   /** Had this user that session, and is it deleted? Known of the newest 100,000; never of ephemeral ones. */

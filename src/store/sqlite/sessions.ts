@@ -185,20 +185,21 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
     }
   },
 
-  async used(id, at, inputTokens, outputTokens) {
-    await database.query((db) =>
-      db
-        .updateTable("sessions")
-        .set((row) => ({
-          lastUsedAt: at,
-          inputTokens: row("inputTokens", "+", inputTokens),
-          outputTokens: row("outputTokens", "+", outputTokens),
-          updatedAt: clock.now(),
-        }))
-        .where("id", "=", id)
-        .execute(),
-    );
-  },
+  used: (uses) =>
+    database.transaction(async (db) => {
+      for (const { id, at, inputTokens, outputTokens } of uses) {
+        await db
+          .updateTable("sessions")
+          .set((row) => ({
+            lastUsedAt: at,
+            inputTokens: row("inputTokens", "+", inputTokens),
+            outputTokens: row("outputTokens", "+", outputTokens),
+            updatedAt: clock.now(),
+          }))
+          .where("id", "=", id)
+          .execute();
+      }
+    }),
 
   delete: (id) =>
     database.transaction(async (db) => {

@@ -40,12 +40,20 @@ export const supplement: Readonly<Record<string, SupplementMethod>> = {
   "shell.exit": { scope: "notification", elsewhere: true },
 };
 
-/** Ids that the schema types as free-form, and names that look like ids of our sessions but are not. */
+/** A workspace is called by the id of its session. */
+const workspace = { result: ["workspace.id"] } as const;
+
+/** Ids that the schema types as free-form or as a workspace's, and names that look like ids of our sessions but are not. */
 export const idCorrections: Readonly<
   Record<string, { readonly params?: readonly string[]; readonly result?: readonly string[] }>
 > = {
   "hooks.invoke": { params: ["sessionId", "input.sessionId"] },
   "gitHubTelemetry.event": { params: ["sessionId", "event.session_id"] },
+  "session.metadata.snapshot": { result: ["sessionId", "workspace.id"] },
+  "session.workspaces.getWorkspace": workspace,
+  "session.workspaces.ensure": workspace,
+  "session.workspaces.updateMetadata": workspace,
+  "session.workspaces.addSummary": workspace,
 };
 
 /** Functions that the SDK spreads into parameters, with the names that they add. */

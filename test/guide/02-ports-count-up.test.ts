@@ -13,7 +13,7 @@ test("the guide's pool fails on a port that is taken, and never uses one again",
   await once(stranger, "listening");
   const pool = new CLIPool(machine, first);
   try {
-    await expect(pool.getClientForUser("alice")).rejects.toThrow("Address already in use");
+    await expect(pool.getClientForUser("alice")).rejects.toThrow("ended before it listened");
   } finally {
     stranger.close();
   }
@@ -29,7 +29,9 @@ test("a second process with the guide's pool cannot start a CLI at all where the
   await using machine = await openGuideMachine();
   const first = await freePorts(1);
   await new CLIPool(machine, first).getClientForUser("alice");
-  await expect(new CLIPool(machine, first).getClientForUser("bob")).rejects.toThrow("Address already in use");
+  await expect(new CLIPool(machine, first).getClientForUser("bob")).rejects.toThrow(
+    "ended before it listened",
+  );
 });
 
 test("ours has no ports to collide: its runtimes listen nowhere", async () => {

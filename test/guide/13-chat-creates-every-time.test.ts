@@ -56,16 +56,15 @@ test("the guide's second call is silently refused its configuration while the se
 
 test("a resume of the guide's takes another model for everybody, without a word", async () => {
   await using machine = await openGuideMachine();
-  const client = machine.newClient((await machine.startCLI()).cliUrl);
-  const first = chatRoutes(client, machine.sessionConfig);
-  const second = chatRoutes(client, { ...machine.sessionConfig, model: "scripted-2" });
-  const { sessionId } = await first.start({ user, body: undefined });
-  const session = await client.resumeSession(sessionId, machine.sessionConfig);
-  expect(await say(session, "[[model]]")).toBe("scripted-1");
-  await second.message({ user, body: { sessionId, message: "hello" } });
-  const other = machine.newClient(String(machine.running().map(({ port }) => `127.0.0.1:${port}`)[0]));
-  const watcher = await other.createSession({ sessionId, ...machine.sessionConfig });
-  expect(await say(watcher, "[[model]]")).toBe("scripted-2");
+  const { cliUrl } = await machine.startCLI();
+  const routes = (model: string) =>
+    chatRoutes(machine.newClient(cliUrl), { ...machine.sessionConfig, model });
+  const { sessionId } = await routes("scripted-1").start({ user, body: undefined });
+  const body = { sessionId, message: "[[model]]" };
+  expect(await routes("scripted-1").message({ user, body })).toEqual({ content: "scripted-1" });
+  expect(await routes("scripted-2").message({ user, body })).toEqual({ content: "scripted-2" });
+  const joined = await machine.newClient(cliUrl).createSession({ sessionId, ...machine.sessionConfig });
+  expect(await say(joined, "[[model]]")).toBe("scripted-2");
 });
 
 test("ours remembers, whatever became of the session meanwhile: the same create is always the same session", async () => {

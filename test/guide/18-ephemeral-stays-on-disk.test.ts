@@ -40,7 +40,9 @@ test("of our one-shot prompts nothing is left: answered, streamed, failed or cut
   const pending = squadron.fetch("alice", path, { method: "POST", body, signal: cut.signal });
   const rejected = expect(pending).rejects.toThrow();
   await eventually(() => model.holding("cut") === 1, { what: "the turn runs" });
-  expect(await filesWith(directory, canary)).not.toEqual([]);
+  await eventually(async () => (await filesWith(directory, canary)).length > 0, {
+    what: "the running turn has the prompt in a file",
+  });
   cut.abort();
   await rejected;
 

@@ -1,6 +1,7 @@
 import { type Config, policyOf } from "../config/config.ts";
 import type { Fleet, Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
+import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
@@ -54,6 +55,9 @@ export interface GatewayOptions {
   readonly githubRoutes: readonly ModelRoute[];
   readonly runtimeVersion: string;
 }
+
+/** Longest wait for sessions to leave their runtimes when the node closes. */
+const closeWithinMs = 2_000;
 
 const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =>
   JSON.stringify([tenant, user]);
@@ -204,8 +208,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       for (const row of await store.sessions.ephemerals()) await hosts.delete(row);
     },
     async close() {
-      await Promise.allSettled(
+      // Runtimes end after this whatever their sessions say: nobody waits long for one that does not answer.
+      const left = Promise.allSettled(
         [...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())),
+      );
+      await withDeadline(left, { clock, ms: closeWithinMs, what: "Leaving the sessions" }).catch((error) =>
+        log.warn({ error }, "some sessions did not leave their runtimes"),
       );
       await audit.close();
       await useLedger.flush();

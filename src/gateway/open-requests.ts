@@ -116,7 +116,9 @@ export const createOpenRequests = (options: {
     mayAnswer(requestId, connection) {
       const request = typeof requestId === "string" ? open.get(requestId) : undefined;
       if (request === undefined || request.asked === undefined || request.kind.othersMayAnswer) return true;
-      return request.asked.connection === connection || !request.asked.host.attachments.includes(request.asked);
+      return (
+        request.asked.connection === connection || !request.asked.host.attachments.includes(request.asked)
+      );
     },
     opened(type, data, asked) {
       const id = idOf(data);

@@ -100,6 +100,8 @@ export const runHttpCall = async (context: CallContext, body: Buffer): Promise<v
       body,
       signal,
     });
+    // A body that is left unread tells its end as an error too, and with nobody listening that would end the node.
+    response.body.on("error", () => undefined);
     const failed = response.statusCode >= 300;
     await (failed && !resolved.route.verbatim
       ? passError(context, response)

@@ -12,6 +12,10 @@ import { tuneSocket } from "../wire/tune-socket.ts";
 
 /** A client that has connected and not said who it is must do so within this time. */
 const authenticateWithinMs = 30_000;
+/** Who has not said who it is may send no more than it takes to say so. */
+const strangerFrameBytes = 64 * 1024;
+/** Beyond it new connections are refused at once. */
+const maxConnections = 20_000;
 const taskKinds = ["agent", "client", "shell"];
 
 /** The TCP port that official SDKs connect to as if it were a runtime. */
@@ -63,7 +67,7 @@ const serveSocket = (
     input: socket,
     output: socket,
     clock,
-    limits: { maxFrameBytes: options.maxFrameBytes },
+    limits: { maxFrameBytes: () => (visitor.kind === "known" ? options.maxFrameBytes : strangerFrameBytes) },
     acknowledgePartial: true,
     handler: {
       request: async (frame) => {
@@ -116,6 +120,7 @@ export const openSdkPort = (options: {
     peers.add(peer);
     void peer.closed.then(() => peers.delete(peer));
   });
+  server.maxConnections = maxConnections;
   const { promise, resolve, reject } = Promise.withResolvers<SdkPort>();
   server.once("error", reject);
   server.listen(options.port, options.host, () => {

@@ -47,8 +47,8 @@ export interface Peer {
 }
 
 export interface PeerLimits {
-  /** Largest body taken; default 64 MiB. */
-  readonly maxFrameBytes?: number;
+  /** Largest body taken, asked at each frame; default 64 MiB. */
+  readonly maxFrameBytes?: () => number;
   /** Bytes that may wait to be sent (one more frame is let through); default 32 MiB. Beyond it: closed with `slow_consumer`. */
   readonly maxQueuedBytes?: number;
   /** Inbound requests in handling; default 1000. At it nothing more is read, answers to our own requests included. */

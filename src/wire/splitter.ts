@@ -18,9 +18,9 @@ export interface Splitter {
   readonly partial: boolean;
 }
 
-/** A splitter that refuses bodies over `maxFrameBytes` (64 MiB by default) and headers over 8 KiB. */
-export const createSplitter = (options: { maxFrameBytes?: number } = {}): Splitter => {
-  const maxFrameBytes = options.maxFrameBytes ?? defaultMaxFrameBytes;
+/** A splitter that refuses headers over 8 KiB and bodies over `maxFrameBytes` (64 MiB by default), asked at each header. */
+export const createSplitter = (options: { maxFrameBytes?: () => number } = {}): Splitter => {
+  const maxFrameBytes = options.maxFrameBytes ?? (() => defaultMaxFrameBytes);
   let chunks: Buffer[] = [];
   let heldBytes = 0;
   /** Bytes of the body that is being collected; `undefined` while a header is read. */
@@ -42,7 +42,7 @@ export const createSplitter = (options: { maxFrameBytes?: number } = {}): Splitt
     if (held === undefined) return undefined;
     const end = held.subarray(0, maxHeaderBytes).indexOf(headerEnd);
     if (end >= 0) {
-      const length = contentLength(held.toString("latin1", 0, end), maxFrameBytes);
+      const length = contentLength(held.toString("latin1", 0, end), maxFrameBytes());
       take(end + headerEnd.length);
       return length;
     }

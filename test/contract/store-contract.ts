@@ -283,7 +283,9 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
         const other = await open();
         await Promise.all(
           Array.from({ length: 20 }, (_, at) =>
-            (at % 2 ? store : other).sessions.used([{ id: row.id, at: row.lastUsedAt + at, inputTokens: 3, outputTokens: 1 }]),
+            (at % 2 ? store : other).sessions.used([
+              { id: row.id, at: row.lastUsedAt + at, inputTokens: 3, outputTokens: 1 },
+            ]),
           ),
         );
         expect(await store.sessions.byId(row.id)).toMatchObject({ inputTokens: 60, outputTokens: 20 });

@@ -14,7 +14,7 @@ const drain = (splitter: Splitter): Buffer[] => {
 };
 
 const split = (chunks: readonly Buffer[], maxFrameBytes?: number): Buffer[] => {
-  const splitter = createSplitter(maxFrameBytes === undefined ? {} : { maxFrameBytes });
+  const splitter = createSplitter(maxFrameBytes === undefined ? {} : { maxFrameBytes: () => maxFrameBytes });
   return chunks.flatMap((chunk) => {
     splitter.push(chunk);
     return drain(splitter);

@@ -284,7 +284,7 @@ describe("the end of a connection", () => {
   ])("after %s is told in a last frame", async (_, bytes, rpcCode, code) => {
     const problems: string[] = [];
     const { peer, theirs, received, ask } = clientOf({
-      limits: { maxFrameBytes: 1_000_000 },
+      limits: { maxFrameBytes: () => 1_000_000 },
       handler: { request: async () => null, notification: (frame) => void frame.params() },
       onProtocolError: (error) => problems.push(error.code),
     });

@@ -7,7 +7,7 @@ import type { RequestOwners } from "./request-owners.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** What a connection uses to serve its client. */
-export interface GatewayServices extends HostServices {
+export interface GatewayServices extends Omit<HostServices, "idleUnits"> {
   readonly hosts: Hosts;
   readonly tokens: ClientTokens;
   readonly requests: RequestOwners;

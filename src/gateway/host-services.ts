@@ -4,6 +4,7 @@ import type { ModelRoute } from "../models/grant.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { IdleUnits } from "./idle-units.ts";
 import type { UseLedger } from "./use-ledger.ts";
 
 /** What a session's host uses of the rooms below and of the gateway. */
@@ -11,6 +12,7 @@ export interface HostServices {
   readonly clock: Clock;
   readonly store: Store;
   readonly fleet: Fleet;
+  readonly idleUnits: IdleUnits;
   readonly useLedger: UseLedger;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -3,6 +3,7 @@ import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import type { HostServices } from "./host-services.ts";
+import { createIdleUnits } from "./idle-units.ts";
 import { createSessionHost } from "./session-host.ts";
 import type { SessionHost } from "./vocabulary.ts";
 
@@ -20,13 +21,20 @@ export interface Hosts {
 }
 
 export const createHosts = (options: {
-  readonly services: HostServices;
+  readonly services: Omit<HostServices, "idleUnits">;
   readonly policyOf: (tenant: string) => Policy;
 }): Hosts => {
-  const { services, policyOf } = options;
-  const { store, fleet } = services;
+  const { policyOf } = options;
+  const { store, fleet, clock, log } = options.services;
   const hosts = new Map<string, Promise<SessionHost>>();
   const opened = new Map<string, SessionHost>();
+  const idleUnits = createIdleUnits({
+    clock,
+    fleet,
+    log,
+    inUse: (key) => [...opened.values()].some((host) => host.unit.key === key && host.runtime !== undefined),
+  });
+  const services: HostServices = { ...options.services, idleUnits };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
     const names = await store.sessions.namesOf(id);
@@ -85,7 +93,7 @@ export const createHosts = (options: {
       forget(row.id);
       if (host.unit.isolation === "session" && !(await store.sessions.anyInUnit(host.unit.key))) {
         await fleet.removeState(host.unit.key);
-      }
+      } else await idleUnits.left(host.unit, policyOf(row.tenant).sessions.hibernateAfterMs);
     },
     runtimeClosed(runtime) {
       for (const host of opened.values()) host.runtimeClosed(runtime);

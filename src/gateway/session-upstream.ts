@@ -216,7 +216,7 @@ export const createSessionUpstream = (options: {
       } finally {
         life = nextLife(life, { kind: "sleep" });
       }
-      if (unit.isolation === "session") await fleet.release(unit.key);
+      await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
     },
     lost() {
       life = nextLife(life, { kind: "sleep" });

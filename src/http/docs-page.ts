@@ -95,7 +95,7 @@ export const docsPage = (document: unknown): string => {
 <h1>${escaped(string(record(info).title))} API</h1>${prose(string(record(info).description))}
 <pre>curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"prompt": "Say hello"}' /v1/prompts</pre>
-<nav>${[...names, "schemas", "errors"].map((name) => `<a href="#${name}">${name}</a>`).join("")}<a href="/openapi.json">OpenAPI</a></nav>
+<nav>${[...names, "schemas", "errors"].map((name) => `<a href="#${name}">${name}</a>`).join(" ")} <a href="/openapi.json">OpenAPI</a></nav>
 ${sections.join("")}<h2 id="schemas">Schemas</h2>${schemas}
 <h2 id="errors">Errors</h2><table><tr><th>Code</th><th>HTTP</th><th>JSON-RPC</th></tr>${errorRows()}</table></main></body></html>`;
 };

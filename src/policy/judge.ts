@@ -15,11 +15,16 @@ export interface Judgement {
 
 const maxDepth = 200;
 
+/** An SDK call without parameters comes as a list of one `null` (`client.rpc.models.list()`). */
+const isNothing = (params: unknown): boolean =>
+  Array.isArray(params) && params.length === 1 && params[0] === null;
+
 /**
  * May a client call this method with these parameters? Pure. Throws `method_unknown`, `method_denied`,
  * `parameter_denied`, `model_denied`, or `invalid_request` for parameters that are no object or have a wrong type.
  */
-export const judgeCall = (policy: Policy, method: string, params: unknown): Judgement => {
+export const judgeCall = (policy: Policy, method: string, given: unknown): Judgement => {
+  const params = isNothing(given) ? undefined : given;
   const entry = methodEntry(method);
   if (entry === undefined || entry.scope === "callback" || entry.scope === "notification") {
     throw new SquadronError("method_unknown", `There is no method "${method}".`, { details: { method } });

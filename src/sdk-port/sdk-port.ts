@@ -18,6 +18,13 @@ const strangerFrameBytes = 64 * 1024;
 const maxConnections = 20_000;
 const taskKinds = ["agent", "client", "shell"];
 
+/** Programs recognise a wrong token by what a runtime says of it. */
+const inWordsOfARuntime = (error: unknown): never => {
+  if (error instanceof SquadronError && error.code === "unauthenticated")
+    throw new SquadronError("unauthenticated", `AUTHENTICATION_FAILED: ${error.message}`);
+  throw error;
+};
+
 /** The TCP port that official SDKs connect to as if it were a runtime. */
 export interface SdkPort {
   readonly host: string;
@@ -41,9 +48,9 @@ const serveSocket = (
   const authenticate = async (params: unknown): Promise<unknown> => {
     const given = isObject(params) ? params : {};
     const token = given.token;
-    const { principal, githubToken } = await identity.authenticate(
-      typeof token === "string" ? token : undefined,
-    );
+    const { principal, githubToken } = await identity
+      .authenticate(typeof token === "string" ? token : undefined)
+      .catch(inWordsOfARuntime);
     if (visitor.kind !== "stranger") {
       throw new SquadronError(
         "invalid_request",

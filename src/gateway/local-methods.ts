@@ -1,4 +1,5 @@
 import { directoryMethods, type LocalAnswer } from "./directory-methods.ts";
+import { listModels } from "./list-models.ts";
 import { createSession, resumeSession } from "./opening.ts";
 
 /** The protocol that we speak, the same as the runtime's. */
@@ -19,16 +20,7 @@ export const localMethods: Readonly<Record<string, LocalAnswer>> = {
     login: principal.user,
     statusMessage: `Signed in to Squadron as ${principal.user} of ${principal.tenant}`,
   }),
-  "models.list": async ({ modelsOf }, connection) => ({
-    models: (await modelsOf(connection)).map(({ id, name }) => ({
-      id,
-      name,
-      capabilities: {
-        supports: { vision: false, reasoningEffort: false },
-        limits: { max_context_window_tokens: 200_000 },
-      },
-    })),
-  }),
+  "models.list": listModels,
   "session.create": createSession,
   "session.resume": resumeSession,
 };

@@ -1,11 +1,11 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
-import { Secret } from "../kernel/secret.ts";
 import { emptyRecord } from "../sessions/record.ts";
 import { unitOf } from "../sessions/unit.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { GatewayServices } from "./gateway-services.ts";
+import { githubTokenOf } from "./github-token.ts";
 import { sessionName } from "./session-calls.ts";
 import type { Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
 
@@ -50,16 +50,6 @@ const claim = async (
     };
     if ((await store.sessions.create(row, name)) === "created") return { row, made: true };
   }
-};
-
-const githubTokenOf = (
-  connection: Connection,
-  params: Readonly<Record<string, unknown>>,
-): Secret | undefined => {
-  const given = params.gitHubToken;
-  return typeof given === "string" && given !== ""
-    ? new Secret(given)
-    : (connection.githubToken ?? connection.policy.githubToken);
 };
 
 /** A session's models come from a provider or from GitHub. A token of the key or the policy steps back silently, a client's does not. */

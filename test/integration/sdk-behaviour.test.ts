@@ -2,7 +2,7 @@ import { CopilotClient, defineTool, RuntimeConnection } from "@github/copilot-sd
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Secret } from "../../src/kernel/secret.ts";
 import { startGitHubStandIn } from "../support/github-stand-in.ts";
-import { startTestNode, type TestNode } from "../support/test-node.ts";
+import { modelKey, startTestNode, type TestNode } from "../support/test-node.ts";
 
 const approve = async () => ({ kind: "approve-once" }) as const;
 
@@ -53,6 +53,31 @@ describe("what an unmodified SDK program sees as on a bare runtime", () => {
     await client.start();
     const { models } = await client.rpc.models.list(undefined as never);
     expect(models.map(({ id }) => id)).toContain("scripted-1");
+  });
+
+  it("asks the client for a fresh token of its own provider before each model call", async () => {
+    const tokens: string[] = [];
+    const session = await node.client("alice").createSession({
+      model: "own-model",
+      onPermissionRequest: approve,
+      provider: {
+        type: "openai",
+        baseUrl: node.model.url,
+        bearerTokenProvider: async () => {
+          tokens.push(modelKey);
+          return modelKey;
+        },
+      },
+    });
+    expect((await session.sendAndWait("[[echo one]]"))?.data.content).toBe("one");
+    expect((await session.sendAndWait("[[secret]]"))?.data.content).toBe(modelKey);
+    expect(tokens).toHaveLength(2);
+  });
+
+  it("answers a question beside the conversation", async () => {
+    const session = await node.client("alice").createSession({ onPermissionRequest: approve });
+    const { answer } = await session.rpc.ui.ephemeralQuery({ question: "[[echo blue]]" });
+    expect(answer).toBe("blue");
   });
 
   it("lets a program that resumed a session answer the tool call that an earlier one left open", async () => {
@@ -117,7 +142,7 @@ describe("a key with a GitHub token", () => {
       const provider = {
         type: "openai",
         baseUrl: node.model.url,
-        apiKey: "sk-provider-key-that-nobody-may-see-0123456789",
+        apiKey: modelKey,
       } as const;
       const config = { model: "own-model", provider, onPermissionRequest: approve };
       const session = await client.createSession(config);

@@ -100,12 +100,17 @@ describe("another user's session", () => {
       expect(await bob.ask("sessions.bulkDelete", { sessionIds: [sessionId, sessionId] })).toEqual({
         freedBytes: {},
       });
-      for (const method of ["session.destroy", "session.detach", "sessions.save"])
-        denied(await bob.call(method, { sessionId }), "session_not_found");
+      denied(await bob.call("sessions.save", { sessionId }), "session_not_found");
+      // As a runtime answers for a name that nobody has; the victim stays attached.
+      for (const method of ["session.destroy", "session.detach"])
+        expect(await bob.ask(method, { sessionId })).toEqual(
+          await bob.ask(method, { sessionId: "nobody's" }),
+        );
       expect((await bob.call("sessions.close", { sessionId })).kind).toBe("result");
     }
     expect(await squadron.node.store.sessions.byId(victim.row.id)).toBeDefined();
     expect(victim.client.messages.filter(({ text }) => text.includes("session.deleted"))).toEqual([]);
+    expect(squadron.node.gateway.services.hosts.find(victim.row.id)?.attachments).toHaveLength(1);
   });
 
   it("is not forked, pruned, or read from its files", async () => {

@@ -80,6 +80,14 @@ describe("what an unmodified SDK program sees as on a bare runtime", () => {
     expect(answer).toBe("blue");
   });
 
+  it("refuses a GitHub token that would be of no use, and keeps nothing of the session", async () => {
+    const client = node.client("bob");
+    await expect(
+      client.createSession({ onPermissionRequest: approve, gitHubToken: "token-of-bob" }),
+    ).rejects.toThrow(/come from the provider of its policy/);
+    expect(await client.listSessions()).toEqual([]);
+  });
+
   it("lets a program that resumed a session answer the tool call that an earlier one left open", async () => {
     const client = node.client("alice");
     const started = Promise.withResolvers<string>();

@@ -7,7 +7,7 @@ import { methodEntry } from "../wire/method-table.ts";
 import type { FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { localMethods } from "./local-methods.ts";
-import { createSession } from "./opening.ts";
+import { createSession, hold } from "./opening.ts";
 import { callSession, heldSession } from "./session-calls.ts";
 import type { ClientLink, Connection } from "./vocabulary.ts";
 
@@ -120,14 +120,8 @@ export const createConnection = (options: ConnectionOptions): Connection => {
         const row = await services.store.sessions.byName(principal.tenant, principal.user, name);
         if (row === undefined)
           throw new SquadronError("session_not_found", `There is no session named ${name}.`);
-        const attachment = (await services.hosts.of(row)).watch(connection, name);
-        connection.attachments.set(name, attachment);
-        return attachment;
+        await hold((await services.hosts.of(row)).watch(connection, name));
       }),
-    async unwatch(attachment) {
-      connection.attachments.delete(attachment.name);
-      await attachment.host.detach(attachment);
-    },
     close() {
       closing ??= leaveAll();
       return closing;

@@ -3,7 +3,7 @@ import { parseRecord } from "../sessions/record.ts";
 import type { OwnedSession } from "../store/store.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { heldSession, sessionName } from "./session-calls.ts";
-import type { Connection, Leaving } from "./vocabulary.ts";
+import type { Attachment, Connection, Leaving } from "./vocabulary.ts";
 
 /** How many sessions one `session.list` shows; beyond it the HTTP API pages. */
 const listLimit = 10_000;
@@ -54,6 +54,13 @@ const matches = (session: JsonObject, filter: unknown): boolean => {
   return Object.entries(filter).every(([key, wanted]) => isObject(context) && context[key] === wanted);
 };
 
+/** A resume that came in between has put another attachment in the place of this one, which stays. */
+const letGo = async (attachment: Attachment, how: Leaving): Promise<void> => {
+  const { connection, host, name } = attachment;
+  await host.detach(attachment, how);
+  if (connection.attachments.get(name) === attachment) connection.attachments.delete(name);
+};
+
 /** To have left already is a success for `detach` and none for `destroy`, as on a bare runtime. */
 const leave =
   (how: Leaving): LocalAnswer =>
@@ -61,8 +68,7 @@ const leave =
     const name = sessionName(params.sessionId);
     const attachment = connection.attachments.get(name);
     if (attachment === undefined) return { success: how === "detach" };
-    await attachment.host.detach(attachment, how);
-    connection.attachments.delete(name);
+    await letGo(attachment, how);
     return { success: true };
   };
 
@@ -70,7 +76,7 @@ const leave =
 const remove = async (services: GatewayServices, connection: Connection, name: string): Promise<boolean> => {
   const row = await named(services, connection, name);
   if (row === undefined) return false;
-  await services.hosts.delete(row);
+  if (!(await services.hosts.delete(row))) return false;
   if (row.ephemeral) return true;
   services.audit.record(connection.principal, {
     action: "session.delete",
@@ -91,10 +97,7 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   "session.destroy": leave("destroy"),
   "sessions.close": async (_services, connection, params) => {
     const attachment = connection.attachments.get(sessionName(params.sessionId));
-    if (attachment !== undefined) {
-      await attachment.host.detach(attachment, "destroy");
-      connection.attachments.delete(attachment.name);
-    }
+    if (attachment !== undefined) await letGo(attachment, "destroy");
     return {};
   },
   "sessions.save": async (services, connection, params) => {

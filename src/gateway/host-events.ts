@@ -72,11 +72,13 @@ export const createEventIntake = (options: {
 
   /** An idle that overtook the error of its turn would let the sender's next message get that error. */
   const holdIdle = (frame: Envelope): void => {
+    const turn = turns.current;
     const cancel = clock.after(errorGraceMs, () => releaseIdle?.());
     releaseIdle = () => {
       releaseIdle = undefined;
       cancel();
-      take(frame);
+      // A turn that ended otherwise meanwhile has been told so; the idle is not the next one's.
+      if (turns.current === turn) take(frame);
     };
   };
 

@@ -3,6 +3,7 @@ import { toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
+import type { Turn } from "../sessions/turn-queue.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
@@ -12,7 +13,7 @@ import type { Attachment, Connection, SentMessage } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
 export interface HostTurns {
-  readonly current: { readonly sender: Connection } | undefined;
+  readonly current: Turn<Connection> | undefined;
   readonly waiting: number;
   send(sender: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   observe(type: string, data: unknown): void;

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
+import { sessionDeleted, unlessDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
 import { createIdleUnits } from "./idle-units.ts";
 import { createSessionHost } from "./session-host.ts";
@@ -9,16 +10,21 @@ import type { SessionHost } from "./vocabulary.ts";
 
 /** Every session that this node has open, one host each, however many ask at once. */
 export interface Hosts {
-  /** The host of a session, made if there is none. */
+  /** The host of a session, made if there is none; rejects with `session_deleted` when the session is no more. */
   of(row: SessionRow): Promise<SessionHost>;
   find(sessionId: string): SessionHost | undefined;
   list(): readonly SessionHost[];
   /** Gives the owner's session another name. Connections that are attached keep the one that they used. */
   rename(row: OwnedSession, name: string): Promise<"renamed" | "name_taken" | "not_found">;
-  /** Removes the session from its runtime, from disk and from the store. */
-  delete(row: SessionRow): Promise<void>;
+  /** Removes the session from its runtime, from disk and from the store; false when another did so before. */
+  delete(row: SessionRow): Promise<boolean>;
+  /** Removes a session that could not be created, unless another client has created it meanwhile. */
+  discard(row: SessionRow): Promise<void>;
   runtimeClosed(runtime: Runtime): void;
 }
+
+/** Longest wait for a runtime to delete a session; its files are removed in any case. */
+const deleteWithinMs = 10_000;
 
 export const createHosts = (options: {
   readonly services: Omit<HostServices, "idleUnits">;
@@ -41,7 +47,10 @@ export const createHosts = (options: {
     return names.find((one) => one.tenant === tenant && one.user === owner)?.name ?? "";
   };
 
-  const make = async (row: SessionRow): Promise<SessionHost> => {
+  /** The caller read its row before it knew that there is no host: since then one may have changed or deleted the session. */
+  const make = async (id: string): Promise<SessionHost> => {
+    const row = await store.sessions.byId(id);
+    if (row === undefined) throw sessionDeleted();
     const host = createSessionHost({
       services,
       row,
@@ -64,11 +73,32 @@ export const createHosts = (options: {
   const of = (row: SessionRow): Promise<SessionHost> => {
     let host = hosts.get(row.id);
     if (host === undefined) {
-      host = make(row);
+      host = make(row.id);
       hosts.set(row.id, host);
       host.catch(() => forget(row.id));
     }
     return host;
+  };
+
+  /** A runtime that dies over it or does not answer keeps no session alive. */
+  const erase = async ({ row: { id }, unit }: SessionHost): Promise<void> => {
+    await fleet
+      .find(unit.key)
+      ?.peer.request("session.delete", { sessionId: id }, { timeoutMs: deleteWithinMs })
+      .catch((error) => log.warn({ session: id, error }, "the runtime did not delete the session"));
+    await rm(fleet.sessionDirectory(unit.key, id), { recursive: true, force: true });
+    await store.sessions.delete(id);
+  };
+
+  const remove = async (row: SessionRow, may: (host: SessionHost) => boolean): Promise<boolean> => {
+    const host = await unlessDeleted(of(row));
+    if (host === undefined || !(await host.bury(() => erase(host), may))) return false;
+    for (const { connection, name } of host.attachments) connection.attachments.delete(name);
+    forget(row.id);
+    if (host.unit.isolation === "session" && !(await store.sessions.anyInUnit(host.unit.key))) {
+      await fleet.removeState(host.unit.key);
+    } else await idleUnits.left(host.unit, policyOf(row.tenant).sessions.hibernateAfterMs);
+    return true;
   };
 
   return {
@@ -81,19 +111,9 @@ export const createHosts = (options: {
       if (renamed === "renamed" && host !== undefined) host.name = name;
       return renamed;
     },
-    async delete(row) {
-      const host = await of(row);
-      await host.bury(async () => {
-        const runtime = fleet.find(host.unit.key);
-        if (runtime !== undefined) await runtime.peer.request("session.delete", { sessionId: row.id });
-        else await rm(fleet.sessionDirectory(host.unit.key, row.id), { recursive: true, force: true });
-        await store.sessions.delete(row.id);
-      });
-      for (const { connection, name } of host.attachments) connection.attachments.delete(name);
-      forget(row.id);
-      if (host.unit.isolation === "session" && !(await store.sessions.anyInUnit(host.unit.key))) {
-        await fleet.removeState(host.unit.key);
-      } else await idleUnits.left(host.unit, policyOf(row.tenant).sessions.hibernateAfterMs);
+    delete: (row) => remove(row, () => true),
+    async discard(row) {
+      await remove(row, ({ created, attachments }) => !created && attachments.length === 0);
     },
     runtimeClosed(runtime) {
       for (const host of opened.values()) host.runtimeClosed(runtime);

@@ -4,10 +4,11 @@ import type { JsonObject } from "../kernel/json.ts";
 import { emptyRecord } from "../sessions/record.ts";
 import { unitOf } from "../sessions/unit.ts";
 import type { SessionRow } from "../store/store.ts";
+import { unlessDeleted } from "./deleted.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { githubTokenOf } from "./github-token.ts";
 import { sessionName } from "./session-calls.ts";
-import type { Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
+import type { Attachment, Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
 
 const ordinary: NewSessionTraits = { ephemeral: false, visibility: "private" };
 
@@ -88,15 +89,25 @@ const open = async (
     typeof registration === "string"
       ? { ...params, gitHubTokenProviderRegistrationId: services.tokens.register(connection, registration) }
       : params;
-  const { attachment, result } = await host.open(connection, name, {
-    kind,
-    parameters,
-    githubToken: githubTokenOf(connection, params),
-  });
+  try {
+    const { attachment, result } = await host.open(connection, name, {
+      kind,
+      parameters,
+      githubToken: githubTokenOf(connection, params),
+    });
+    await hold(attachment);
+    services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
+    return { ...result, sessionId: name, nativeSessionId: name };
+  } finally {
+    if (!connection.open) services.tokens.forget(connection);
+  }
+};
+
+/** Notes the attachment with its connection; one that has closed meanwhile leaves at once. */
+export const hold = async (attachment: Attachment): Promise<void> => {
+  const { connection, host, name } = attachment;
   if (connection.open) connection.attachments.set(name, attachment);
   else await host.detach(attachment);
-  services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
-  return { ...result, sessionId: name, nativeSessionId: name };
 };
 
 /** `session.create`: a new session, or a join of one's own existing one, whose history goes on. */
@@ -109,14 +120,15 @@ export const createSession = async (
   refuseTokenBesideProvider(connection, "create", params);
   const asked = params.sessionId;
   const name = asked === undefined || asked === "" ? newUuid() : sessionName(asked);
-  const { row, made } = await claim(services, connection, name, traits);
-  try {
-    return await open(services, connection, name, row, "create", params);
-  } catch (error) {
-    const host = services.hosts.find(row.id);
-    if (made && host !== undefined && !host.created && host.attachments.length === 0)
-      await services.hosts.delete(row);
-    throw error;
+  for (;;) {
+    const { row, made } = await claim(services, connection, name, traits);
+    try {
+      const opened = await unlessDeleted(open(services, connection, name, row, "create", params));
+      if (opened !== undefined) return opened;
+    } catch (error) {
+      if (made) await services.hosts.discard(row);
+      throw error;
+    }
   }
 };
 
@@ -130,7 +142,8 @@ export const resumeSession = async (
   const name = sessionName(params.sessionId);
   const { tenant, user } = connection.principal;
   const row = await services.store.sessions.byName(tenant, user, name);
-  if (row === undefined)
+  const opened = row && (await unlessDeleted(open(services, connection, name, row, "resume", params)));
+  if (opened === undefined)
     throw new SquadronError("session_not_found", `Failed to load session events: Session not found: ${name}`);
-  return open(services, connection, name, row, "resume", params);
+  return opened;
 };

@@ -1,11 +1,11 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
-import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { SessionRow } from "../store/store.ts";
 import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
+import { sessionDeleted } from "./deleted.ts";
 import { askAttachment } from "./host-callbacks.ts";
 import { createEventIntake } from "./host-events.ts";
 import type { HostServices } from "./host-services.ts";
@@ -13,10 +13,8 @@ import { createHostTurns } from "./host-turns.ts";
 import { runtimeOf } from "./life.ts";
 import { createOpenRequests } from "./open-requests.ts";
 import { createSessionUpstream, interestHandle } from "./session-upstream.ts";
+import { runtimeGone } from "./turn-runner.ts";
 import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
-
-const runtimeGone =
-  "The runtime that was answering has gone; the turn was interrupted. Send the message again if you want it answered.";
 
 const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
   Object.fromEntries(
@@ -136,13 +134,17 @@ export const createSessionHost = (options: {
   });
 
   const remove = (attachment: Attachment): void => {
-    attachments.splice(attachments.indexOf(attachment), 1);
+    const at = attachments.indexOf(attachment);
+    if (at >= 0) attachments.splice(at, 1);
     if (recordWriter === attachment) recordWriter = undefined;
   };
 
+  const attachmentOf = (connection: Connection): Attachment | undefined =>
+    attachments.find((attachment) => attachment.connection === connection);
+
   const attach = (connection: Connection, name: string, declarations: Declarations): Attachment => {
     const attachment: Attachment = { connection, host, name, declarations, interests: new Map() };
-    const earlier = attachments.find((other) => other.connection === connection);
+    const earlier = attachmentOf(connection);
     if (earlier !== undefined) remove(earlier);
     attachments.push(attachment);
     leaveWhenIdle = false;
@@ -152,23 +154,25 @@ export const createSessionHost = (options: {
   const open: SessionHost["open"] = (connection, name, opening) =>
     inOrder(async () => {
       const { declarations, recorded } = splitParameters(opening.parameters);
-      const before = { memory: upstream.memory, attachments: [...attachments], recordWriter };
+      const before = { memory: upstream.memory, attachment: attachmentOf(connection), recordWriter };
       const attachment = attach(connection, name, declarations);
       try {
         await openAs(attachment, opening, recorded);
         await upstream.save();
       } catch (error) {
         upstream.restore(before.memory);
-        attachments.splice(0, attachments.length, ...before.attachments);
+        // Others may have begun to watch meanwhile.
+        remove(attachment);
+        if (before.attachment !== undefined) attachments.push(before.attachment);
         recordWriter = before.recordWriter;
+        scheduleSleep();
         throw error;
       }
       return { attachment, result: upstream.lastOpened };
     });
 
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
-    if (upstream.life.kind === "deleted")
-      throw new SquadronError("session_not_found", `Session not found: ${attachment.name}`);
+    if (upstream.life.kind === "deleted") throw sessionDeleted();
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.lend(opening.githubToken);
@@ -284,15 +288,18 @@ export const createSessionHost = (options: {
       if (runtimeOf(upstream.life) !== runtime) return;
       upstream.lost();
       openRequests.clear();
-      turns.interrupt(runtimeGone);
+      // One that is still being submitted is told by its own call whether a runtime has got it.
+      if (turns.current?.state.kind === "running") turns.interrupt(runtimeGone);
       letGo();
     },
-    bury: (remove) =>
+    bury: (remove, may) =>
       inOrder(async () => {
+        if (upstream.life.kind === "deleted" || !may(host)) return false;
         await upstream.bury(remove);
         cancelIdleTimer();
         openRequests.clear();
         turns.interrupt("The session has been deleted.");
+        return true;
       }),
   };
   return host;

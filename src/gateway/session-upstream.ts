@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
-import { SquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -17,6 +16,7 @@ import {
 } from "../sessions/record.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
+import { sessionDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
 import { type Life, nextLife } from "./life.ts";
 import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
@@ -140,6 +140,7 @@ export const createSessionUpstream = (options: {
       await openIn(runtime, method, extra);
     } catch (error) {
       life = nextLife(life, { kind: "sleep" });
+      await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
       throw error;
     }
     life = nextLife(life, { kind: "awake" });
@@ -152,7 +153,7 @@ export const createSessionUpstream = (options: {
 
   const wake = async (extra: JsonObject): Promise<Runtime> => {
     if (life.kind === "live") return life.runtime;
-    if (life.kind === "deleted") throw new SquadronError("session_deleted", "The session has been deleted.");
+    if (life.kind === "deleted") throw sessionDeleted();
     const startedAt = clock.monotonic();
     const runtime = hasHistory() ? await enter("session.resume", extra) : await enter("session.create", {});
     created = true;
@@ -215,21 +216,32 @@ export const createSessionUpstream = (options: {
         await runtime.peer.request(`session.${how}`, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
       } finally {
         life = nextLife(life, { kind: "sleep" });
+        await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
       }
-      await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
     },
     lost() {
       life = nextLife(life, { kind: "sleep" });
     },
     async bury(remove) {
       life = nextLife(life, { kind: "leave" });
-      await remove();
+      try {
+        await remove();
+      } catch (error) {
+        life = nextLife(life, { kind: "sleep" });
+        throw error;
+      }
       life = nextLife(life, { kind: "delete" });
     },
     call,
     shield(params) {
       const taken = takeCredentials(params);
-      credentials = { ...credentials, routes: [...taken.routes, ...credentials.routes] };
+      const kept = credentials.routes.filter(
+        (old) =>
+          !taken.routes.some(
+            ({ prefix, placeholder }) => prefix === old.prefix && placeholder === old.placeholder,
+          ),
+      );
+      credentials = { ...credentials, routes: [...taken.routes, ...kept] };
       return taken.parameters;
     },
     async foldOptions(changed) {

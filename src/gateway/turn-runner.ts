@@ -6,6 +6,10 @@ import { createTurnQueue, type Turn, type TurnOutcome, type Usage } from "../ses
 import type { Envelope } from "../wire/envelope.ts";
 import type { Connection, SentMessage } from "./vocabulary.ts";
 
+/** What clients are told when a runtime dies over a turn. */
+export const runtimeGone =
+  "The runtime that was answering has gone; the turn was interrupted. Send the message again if you want it answered.";
+
 /** How long a turn that was told to abort may take to say that it is idle. */
 const abortGraceMs = 10_000;
 
@@ -77,6 +81,10 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const done = progress;
     progress = undefined;
     done?.cancelTimer();
+    acceptances
+      .get(turn)
+      ?.reject(new SquadronError("turn_timeout", "The runtime did not take the message in time."));
+    acceptances.delete(turn);
     queue.end(turn, outcome);
     options.onEnd(turn, outcome, {
       queuedAt: turn.queuedAt,
@@ -140,7 +148,12 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         acceptances.delete(turn);
         if (waiter === undefined) options.onRefused(turn, error);
         else waiter.reject(error);
-        finish(turn, { kind: "refused", error });
+        // What a runtime had got when it died may have had effects.
+        const interrupted = error instanceof SquadronError && error.code === "connection_closed";
+        finish(
+          turn,
+          interrupted ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error },
+        );
       },
     );
   };

@@ -44,8 +44,7 @@ export interface Connection {
   /** `session.send`, with the turn to wait for. */
   send(params: unknown): Promise<SentMessage>;
   /** Attaches to one's own session without a handler and without changing its record. */
-  watch(name: string): Promise<Attachment>;
-  unwatch(attachment: Attachment): Promise<void>;
+  watch(name: string): Promise<void>;
   /** Detaches from every session. Others notice nothing. */
   close(): Promise<void>;
 }
@@ -99,7 +98,7 @@ export interface SessionHost {
   readonly grant: ModelGrant;
   /** The runtime that holds the session or is about to. */
   readonly runtime: Runtime | undefined;
-  /** Attaches the owner's client; the first one creates the session in a runtime. */
+  /** Attaches the owner's client; the first one creates the session in a runtime. Rejects with `session_deleted`. */
   open(
     connection: Connection,
     name: string,
@@ -126,6 +125,9 @@ export interface SessionHost {
   event(frame: Envelope): void;
   callback(method: string, params: Record<string, unknown>): Promise<unknown>;
   runtimeClosed(runtime: Runtime): void;
-  /** Deletes the session by `remove`; from then on nothing can wake it. */
-  bury(remove: () => Promise<void>): Promise<void>;
+  /**
+   * Deletes the session by `remove`; from then on nothing can wake it. False, and nothing happens, when it is deleted
+   * already or `may`, asked when all that came before is done, says no.
+   */
+  bury(remove: () => Promise<void>, may: (host: SessionHost) => boolean): Promise<boolean>;
 }

@@ -1,0 +1,186 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Policy } from "../../../src/config/config.ts";
+import type { Fleet, Runtime } from "../../../src/fleet/fleet.ts";
+import { createGateway, type Gateway } from "../../../src/gateway/gateway.ts";
+import type { ClientLink, Connection } from "../../../src/gateway/vocabulary.ts";
+import { SquadronError } from "../../../src/kernel/errors.ts";
+import type { Unit } from "../../../src/kernel/isolation.ts";
+import type { ModelGateway } from "../../../src/models/model-gateway.ts";
+import { openStore } from "../../../src/store/open-store.ts";
+import type { Store } from "../../../src/store/store.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import { createMetrics } from "../../../src/telemetry/metrics.ts";
+import { type Envelope, readEnvelope } from "../../../src/wire/envelope.ts";
+import type { Peer } from "../../../src/wire/peer.ts";
+import { createPendingRequests } from "../../../src/wire/pending-requests.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+import { tempDir } from "../../support/temp.ts";
+import { testConfig } from "../../support/test-node.ts";
+
+/** A call that the fake runtime was sent and that the test answers. */
+export interface RuntimeCall {
+  readonly method: string;
+  readonly params: Record<string, unknown>;
+  answer(result: unknown): void;
+  fail(message: string): void;
+}
+
+/** A gateway on a real store, with runtimes that are nothing but what the test says. Time is the test's. */
+export interface FakeNode extends AsyncDisposable {
+  readonly gateway: Gateway;
+  readonly store: Store;
+  readonly clock: ManualClock;
+  /** Every call that reached a runtime, in order. */
+  readonly calls: readonly RuntimeCall[];
+  readonly released: readonly string[];
+  /** Leaves the calls of this method unanswered, for the test to answer. */
+  hold(method: string): void;
+  /** The call number `nth` of this method, from 0, as soon as it has come. */
+  call(method: string, nth?: number): Promise<RuntimeCall>;
+  connect(link?: Partial<ClientLink>): Connection;
+  event(sessionId: string, type: string, data?: unknown): void;
+  /** The runtime dies: requests in flight are rejected, then the gateway is told. */
+  crash(): void;
+}
+
+/** Lets everything run that waits for no timer. */
+export const settle = async (): Promise<void> => {
+  for (let round = 0; round < 20; round++) await new Promise<void>((resolve) => setImmediate(resolve));
+};
+
+const frame = (body: unknown): Envelope => readEnvelope(Buffer.from(JSON.stringify(body)));
+
+export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeNode> => {
+  const directory = await tempDir("fake-node");
+  const clock = new ManualClock();
+  const store = await openStore(`sqlite:${join(directory.path, "squadron.db")}`);
+  const log = createLog({ level: "silent" });
+  const held = new Set<string>();
+  const calls: RuntimeCall[] = [];
+  const released: string[] = [];
+  let present: { runtime: Runtime; end(): void } | undefined;
+  let messages = 0;
+
+  const defaultAnswer = (method: string): unknown =>
+    method === "session.send" ? { messageId: `runtime-message-${++messages}` } : {};
+
+  const startRuntime = (unit: Unit): { runtime: Runtime; end(): void } => {
+    const pending = createPendingRequests(clock);
+    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+    const peer = {
+      request: (method: string, params: unknown, options = {}) =>
+        pending.add(method, options, (id) => {
+          const call: RuntimeCall = {
+            method,
+            params: params as Record<string, unknown>,
+            answer: (result) => void pending.settle(frame({ jsonrpc: "2.0", id, result })),
+            fail: (message) =>
+              void pending.settle(frame({ jsonrpc: "2.0", id, error: { code: -32603, message } })),
+          };
+          calls.push(call);
+          if (!held.has(method)) setImmediate(() => call.answer(defaultAnswer(method)));
+        }),
+    } as Partial<Peer> as Peer;
+    const end = (): void => {
+      pending.rejectAll(undefined);
+      close();
+    };
+    const runtime: Runtime = {
+      id: `runtime-${calls.length}`,
+      unit,
+      pid: 1,
+      home: directory.path,
+      workingDirectory: directory.path,
+      version: "0",
+      peer,
+      closed,
+      kill: async () => end(),
+    };
+    return { runtime, end };
+  };
+
+  const fleet: Fleet = {
+    runtimeFor: async (unit) => {
+      present ??= startRuntime(unit);
+      return present.runtime;
+    },
+    find: () => present?.runtime,
+    list: () => [],
+    release: async (unitKey) => {
+      released.push(unitKey);
+    },
+    sessionDirectory: (_unitKey, sessionId) => join(directory.path, "sessions", sessionId),
+    removeState: async () => undefined,
+    close: async () => undefined,
+  };
+  await mkdir(join(directory.path, "sessions"));
+
+  const config = testConfig(directory.path, "http://127.0.0.1:1", { policy });
+  const noModels = async (): Promise<never> => {
+    throw new SquadronError("internal", "There are no models in this test.");
+  };
+  const gateway = createGateway({
+    config,
+    clock,
+    store,
+    fleet,
+    log,
+    metrics: createMetrics(),
+    models: {
+      httpRequestStart: noModels,
+      httpRequestChunk: noModels,
+      runtimeClosed: () => undefined,
+    } as Pick<ModelGateway, "httpRequestStart" | "httpRequestChunk" | "runtimeClosed">,
+    modelsOf: async () => [],
+    githubRoutes: [],
+    runtimeVersion: "0",
+  });
+
+  return {
+    gateway,
+    store,
+    clock,
+    calls,
+    released,
+    hold: (method) => void held.add(method),
+    async call(method, nth = 0) {
+      for (let round = 0; round < 1000; round++) {
+        const found = calls.filter((call) => call.method === method)[nth];
+        if (found !== undefined) return found;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+      throw new Error(`The runtime got no ${method}; it got ${calls.map((call) => call.method).join(", ")}.`);
+    },
+    connect: (link = {}) =>
+      gateway.connect(
+        { tenant: "acme", user: "alice", roles: ["user"] },
+        {
+          kind: "sdk",
+          notify: () => undefined,
+          sendRaw: () => undefined,
+          request: async () => ({}),
+          ...link,
+        },
+      ),
+    event(sessionId, type, data = {}) {
+      if (present === undefined) throw new Error("There is no runtime.");
+      const event = { id: "e", timestamp: "2026-01-01T00:00:00Z", parentId: null, type, data };
+      gateway
+        .serve(present.runtime)
+        .notification(frame({ jsonrpc: "2.0", method: "session.event", params: { sessionId, event } }));
+    },
+    crash() {
+      const gone = present;
+      present = undefined;
+      gone?.end();
+      if (gone !== undefined) gateway.runtimeClosed(gone.runtime);
+    },
+    async [Symbol.asyncDispose]() {
+      present?.end();
+      await gateway.close();
+      await store.close();
+      await directory.remove();
+    },
+  };
+};

@@ -1,0 +1,220 @@
+import { describe, expect, it } from "vitest";
+import { settle, startFakeNode } from "./fake-node.ts";
+
+const idOf = (node: Awaited<ReturnType<typeof startFakeNode>>, at = 0): string =>
+  node.gateway.hosts[at]?.row.id ?? "";
+
+describe("a session that several clients handle at once", () => {
+  it("is created anew when it is created while it is being deleted", async () => {
+    await using node = await startFakeNode();
+    const [one, two] = [node.connect(), node.connect()];
+    await one.request("session.create", { sessionId: "s" });
+    const before = idOf(node);
+    node.hold("session.delete");
+    const deleted = one.request("session.delete", { sessionId: "s" });
+    const erase = await node.call("session.delete");
+    const created = two.request("session.create", { sessionId: "s" });
+    await settle();
+    erase.answer({ success: true });
+    expect(await deleted).toEqual({ success: true });
+    expect(await created).toMatchObject({ sessionId: "s" });
+    const row = await node.store.sessions.byName("acme", "alice", "s");
+    expect(row?.id).toBeDefined();
+    expect(row?.id).not.toBe(before);
+  });
+
+  it("is deleted once by two that delete it", async () => {
+    await using node = await startFakeNode();
+    const [one, two] = [node.connect(), node.connect()];
+    await one.request("session.create", { sessionId: "s" });
+    const answers = await Promise.all(
+      [one, two].map((connection) => connection.request("session.delete", { sessionId: "s" })),
+    );
+    expect(answers).toContainEqual({ success: true });
+    expect(answers).toContainEqual({ success: false, error: "Session file not found for s" });
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("is deleted although its runtime dies over it", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.delete");
+    const deleted = one.request("session.delete", { sessionId: "s" });
+    await node.call("session.delete");
+    node.crash();
+    expect(await deleted).toEqual({ success: true });
+    expect(await node.store.sessions.byName("acme", "alice", "s")).toBeUndefined();
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("is deleted although its runtime does not answer", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.delete");
+    const deleted = one.request("session.delete", { sessionId: "s" });
+    await node.call("session.delete");
+    node.clock.advance(60_000);
+    expect(await deleted).toEqual({ success: true });
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("settles every message that runs or waits when it is deleted", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const turns = await Promise.all(
+      ["a", "b", "c"].map(async (prompt) => (await one.send({ sessionId: "s", prompt })).turn),
+    );
+    await one.request("session.delete", { sessionId: "s" });
+    const outcomes = await Promise.all(turns.map(({ ended }) => ended));
+    expect(outcomes.map(({ kind }) => kind)).toEqual(["interrupted", "refused", "refused"]);
+    await settle();
+    expect(node.calls.filter(({ method }) => method === "session.send")).toHaveLength(1);
+  });
+
+  it("stays with the second creator when the first one's creation fails", async () => {
+    await using node = await startFakeNode();
+    const [one, two] = [node.connect(), node.connect()];
+    node.hold("session.create");
+    const first = one.request("session.create", { sessionId: "s" });
+    const refused = await node.call("session.create");
+    const second = two.request("session.create", { sessionId: "s" });
+    await settle();
+    refused.fail("not like this");
+    (await node.call("session.create", 1)).answer({});
+    await expect(first).rejects.toThrow("not like this");
+    expect(await second).toMatchObject({ sessionId: "s" });
+    await settle();
+    expect(await node.store.sessions.byName("acme", "alice", "s")).toBeDefined();
+    expect(node.gateway.hosts[0]?.attachments).toHaveLength(1);
+  });
+
+  it("keeps who watches it when another one cannot open it", async () => {
+    await using node = await startFakeNode();
+    const seen: string[] = [];
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const watcher = node.connect({ kind: "http", sendRaw: (body) => void seen.push(body.toString()) });
+    node.hold("session.resume");
+    const opening = node.connect().request("session.resume", { sessionId: "s" });
+    const resume = await node.call("session.resume");
+    await watcher.watch("s");
+    resume.fail("no");
+    await expect(opening).rejects.toThrow("no");
+    node.event(idOf(node), "assistant.turn_start", { turnId: "1" });
+    expect(seen).toHaveLength(1);
+    await watcher.close();
+    expect(node.gateway.hosts[0]?.attachments).toHaveLength(1);
+  });
+
+  it("does not keep a watcher that left before it watched", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const watcher = node.connect({ kind: "http" });
+    const watching = watcher.watch("s");
+    await Promise.allSettled([watcher.close(), watching]);
+    expect(node.gateway.hosts[0]?.attachments).toHaveLength(1);
+    await one.close();
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("keeps no hold of a connection that detaches while it resumes", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.resume");
+    const resumed = one.request("session.resume", { sessionId: "s" });
+    const resume = await node.call("session.resume");
+    const detached = one.request("session.detach", { sessionId: "s" });
+    await settle();
+    resume.answer({});
+    await Promise.all([resumed, detached]);
+    await one.close();
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("lets go of a session that one opened whose connection closed meanwhile", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    node.hold("session.create");
+    const created = one.request("session.create", { sessionId: "s" });
+    const create = await node.call("session.create");
+    await one.close();
+    create.answer({});
+    await Promise.allSettled([created]);
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+});
+
+describe("a session whose runtime does not behave", () => {
+  it("gives its own runtime up although it does not say that it has left it", async () => {
+    await using node = await startFakeNode({ isolation: "session" });
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const unit = node.gateway.hosts[0]?.unit.key;
+    node.hold("session.detach");
+    const closed = one.close();
+    await node.call("session.detach");
+    node.clock.advance(60_000);
+    await closed;
+    expect(node.released).toEqual([unit]);
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+  });
+
+  it("does not run a message that it called interrupted", async () => {
+    await using node = await startFakeNode();
+    const [one, two] = [node.connect(), node.connect()];
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.detach");
+    const left = one.close();
+    await node.call("session.detach");
+    await two.watch("s");
+    const sending = two.send({ sessionId: "s", prompt: "hello" });
+    await settle();
+    node.crash();
+    await left;
+    const sent = await sending.catch((error: unknown) => error);
+    await settle();
+    const submitted = node.calls.filter(({ method }) => method === "session.send").length;
+    expect([sent instanceof Error, submitted]).toEqual([submitted === 0, submitted]);
+  });
+
+  it("answers a message although the runtime never takes it", async () => {
+    await using node = await startFakeNode({
+      limits: { turnTimeoutMs: 1_000, queueLength: 10, callbackTimeoutMs: 1_000 },
+    });
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.send");
+    node.hold("session.abort");
+    const sending = one.send({ sessionId: "s", prompt: "hello" });
+    await node.call("session.send");
+    node.clock.advance(1_000);
+    await settle();
+    node.clock.advance(60_000);
+    await expect(sending).rejects.toMatchObject({ code: "turn_timeout" });
+  });
+
+  it("does not end the next turn with the idle of one that its runtime's death has ended", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const first = await one.send({ sessionId: "s", prompt: "a" });
+    const second = await one.send({ sessionId: "s", prompt: "b" });
+    node.event(idOf(node), "model.turn_failed", {});
+    node.event(idOf(node), "session.idle", {});
+    node.crash();
+    expect((await first.turn.ended).kind).toBe("interrupted");
+    node.clock.advance(10_000);
+    await node.call("session.send", 1);
+    await settle();
+    expect(second.turn.state.kind).toBe("running");
+  });
+});

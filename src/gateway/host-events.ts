@@ -3,6 +3,7 @@ import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { type Audience, askedBy, receivers, turnEnds } from "./delivery.ts";
 import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
+import { createHeldEnds } from "./held-ends.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
 import type { Attachment } from "./vocabulary.ts";
@@ -35,12 +36,15 @@ export const createEventIntake = (options: {
 }): ((frame: Envelope) => void) => {
   const { session, attachments, turns, openRequests, clock } = options;
   let releaseIdle: (() => void) | undefined;
+  const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
   const take = (frame: Envelope): void => {
     const type = frame.eventType ?? "";
+    if (type === "user.message") heldEnds.release();
+    const sender = turns.current?.sender;
     const audience: Audience = {
       attachments,
-      sender: turns.current?.sender,
+      sender,
       waits: (connection) => turns.waits(connection),
     };
     if (!understood.has(type)) {
@@ -57,7 +61,8 @@ export const createEventIntake = (options: {
     const to = receivers(audience, type, data);
     if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
     else if (requestEventTypes.has(type)) openRequests.closed(data);
-    for (const { connection, name } of to) {
+    for (const attachment of to) {
+      const { connection, name } = attachment;
       if (eventTypesWithIds.has(type)) {
         const shown = rewriteEvent(
           event,
@@ -65,6 +70,13 @@ export const createEventIntake = (options: {
           options.clientMessageId,
         );
         connection.link.notify("session.event", { ...(params as object), sessionId: name, event: shown });
+      } else if (
+        turnEnds.has(type) &&
+        sender !== undefined &&
+        connection !== sender &&
+        connection.link.kind === "sdk"
+      ) {
+        heldEnds.hold(attachment, () => connection.link.sendRaw(frame.withSessionId(name)));
       } else connection.link.sendRaw(frame.withSessionId(name));
     }
     if (type === "session.idle") turns.idle(data);

@@ -22,6 +22,7 @@ export interface HostTurns {
   /** Ends the running turn as interrupted and says so to whoever waits for it. */
   interrupt(message: string): void;
   waits(sender: Connection): boolean;
+  asks(sender: Connection): boolean;
   /** Tokens of a model call, noted in the ledger. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   readonly owesError: boolean;
@@ -130,6 +131,7 @@ export const createHostTurns = (options: {
     },
     countTokens: ({ inputTokens, outputTokens }) => useLedger.used(session, inputTokens, outputTokens),
     waits: runner.waits,
+    asks: runner.asks,
     get owesError() {
       return runner.owesError;
     },

@@ -48,7 +48,10 @@ export interface TurnRunner {
   abort(sender: Connection): Promise<Envelope>;
   /** The runtime has gone. */
   interrupt(message: string): void;
+  /** Has this sender a later turn than the running one? */
   waits(sender: Connection): boolean;
+  /** Has this sender any turn that has not ended? */
+  asks(sender: Connection): boolean;
   /** Must a `session.error` of the running turn still come? */
   readonly owesError: boolean;
 }
@@ -229,6 +232,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     get owesError() {
       return progress?.failing === true && progress.error === undefined;
     },
+    asks: (sender) => queue.hasUnfinished(sender),
     waits: (sender) => queue.hasUnfinished(sender, queue.current),
   };
 };

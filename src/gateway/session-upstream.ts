@@ -20,7 +20,7 @@ import { sessionDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
 import { type Life, nextLife } from "./life.ts";
 import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
-import type { Attachment, Leaving } from "./vocabulary.ts";
+import type { Attachment, Leaving, Opening } from "./vocabulary.ts";
 
 /** What must be put back when opening a session fails. */
 export interface UpstreamMemory {
@@ -42,7 +42,7 @@ export interface SessionUpstream {
   readonly memory: UpstreamMemory;
   restore(memory: UpstreamMemory): void;
   /** Takes over the parameters of a create or resume, secrets apart. */
-  remember(recorded: JsonObject, githubToken: Secret | undefined): void;
+  remember(recorded: JsonObject, opening: Pick<Opening, "githubToken" | "ownInference">): void;
   /** Keeps a token for a session that has none. */
   lend(githubToken: Secret | undefined): void;
   create(extra: JsonObject): Promise<void>;
@@ -88,7 +88,7 @@ export const createSessionUpstream = (options: {
   let created = row.createdUpstream;
   /** Has anything been said in it? Before that a runtime writes no history, and a session that has left its memory is unknown to it. */
   let begun = row.createdUpstream;
-  let credentials: Credentials = { githubToken: undefined, routes: [] };
+  let credentials: Credentials = { ownInference: false, githubToken: undefined, routes: [], servers: {} };
   let life: Life = { kind: "asleep" };
   let lastOpened: JsonObject = {};
   let openedWith = "";
@@ -183,12 +183,14 @@ export const createSessionUpstream = (options: {
     restore(memory) {
       ({ record, credentials } = memory);
     },
-    remember(recorded, githubToken) {
+    remember(recorded, { githubToken, ownInference }) {
       const taken = takeCredentials(recorded);
       record = recordAfterResume(record, taken.parameters);
       credentials = {
+        ownInference,
         githubToken: githubToken ?? credentials.githubToken,
         routes: taken.routes.length > 0 ? taken.routes : credentials.routes,
+        servers: taken.servers,
       };
     },
     lend(githubToken) {

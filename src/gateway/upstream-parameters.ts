@@ -4,20 +4,30 @@ import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, ModelRoute } from "../models/grant.ts";
 import { shieldClientProviders, shieldProvider } from "../models/shield.ts";
 import { enforceSessionParameters } from "../policy/session-parameters.ts";
+import { type HeldServers, revealServers, shieldServers } from "./mcp-secrets.ts";
 
 /** What a client supplied that may never be written down: kept by the node that has the session, for as long as it lives here. */
 export interface Credentials {
+  /** The client that wrote the record makes the model calls itself: no provider of the policy's. */
+  readonly ownInference: boolean;
   readonly githubToken: Secret | undefined;
   /** Routes of the client's own providers, with their keys. */
   readonly routes: readonly ModelRoute[];
+  /** MCP servers with their environments and headers. */
+  readonly servers: HeldServers;
 }
 
 /** Takes the secrets out of judged parameters of create or resume. */
 export const takeCredentials = (
   recorded: JsonObject,
-): { readonly parameters: JsonObject; readonly routes: readonly ModelRoute[] } => {
+): {
+  readonly parameters: JsonObject;
+  readonly routes: readonly ModelRoute[];
+  readonly servers: HeldServers;
+} => {
   const { params, routes } = shieldClientProviders(recorded);
-  return { parameters: params as JsonObject, routes };
+  const { parameters, held } = shieldServers(params as JsonObject);
+  return { parameters, routes, servers: held };
 };
 
 const bringsProvider = (parameters: JsonObject): boolean =>
@@ -31,10 +41,10 @@ export const upstreamParameters = (
   credentials: Credentials,
 ): Record<string, unknown> => {
   const parameters: Record<string, unknown> = {
-    ...enforceSessionParameters(policy, { ...recorded, ...declared }),
+    ...enforceSessionParameters(policy, { ...revealServers(recorded, credentials.servers), ...declared }),
   };
   if (policy.model !== undefined) parameters.model ??= policy.model;
-  if (policy.provider !== undefined && !bringsProvider(recorded)) {
+  if (policy.provider !== undefined && !bringsProvider(recorded) && !credentials.ownInference) {
     parameters.provider = shieldProvider(policy.provider).upstream;
   }
   // A runtime refuses both. That a client's own token beside a provider is no oversight was checked when it came.

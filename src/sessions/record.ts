@@ -30,7 +30,21 @@ export const recordAfterResume = (record: SessionRecord, parameters: JsonObject)
 export const recordAfterEvent = (record: SessionRecord, type: string, data: unknown): SessionRecord => {
   if (!isObject(data)) return record;
   if (type === "session.model_change" && typeof data.newModel === "string") {
-    return { ...record, parameters: { ...record.parameters, model: data.newModel } };
+    const had = data.previousReasoningEffort !== undefined;
+    const effort = typeof data.reasoningEffort === "string" ? data.reasoningEffort : undefined;
+    const change = new Set(had || effort !== undefined ? ["model", "reasoningEffort"] : ["model"]);
+    // Options are given after the parameters: earlier ones would undo the change at the next wake.
+    const unchanged = (parameters: JsonObject): JsonObject =>
+      Object.fromEntries(Object.entries(parameters).filter(([name]) => !change.has(name)));
+    return {
+      ...record,
+      parameters: {
+        ...unchanged(record.parameters),
+        model: data.newModel,
+        ...(effort !== undefined && { reasoningEffort: effort }),
+      },
+      options: unchanged(record.options),
+    };
   }
   if (type === "session.start" || type === "session.resume") {
     const cwd = isObject(data.context) ? data.context.cwd : undefined;

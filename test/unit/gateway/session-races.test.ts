@@ -218,3 +218,65 @@ describe("a session whose runtime does not behave", () => {
     expect(second.turn.state.kind).toBe("running");
   });
 });
+
+describe("what a session is resumed with", () => {
+  const allow = {
+    models: ["*"],
+    provider: false,
+    tools: ["custom:*"],
+    mcp: { http: true, stdio: true },
+    workingDirectories: [],
+  };
+  const mcpServers = {
+    web: {
+      type: "http",
+      url: "https://mcp.example",
+      headers: { Authorization: "Bearer header-secret" },
+      tools: ["*"],
+    },
+    tool: { type: "local", command: "tool", args: [], env: { TOKEN: "env-secret" }, tools: ["*"] },
+  };
+  const customAgents = [{ name: "helper", prompt: "Help.", mcpServers }];
+
+  it("has the secrets of its MCP servers in the runtime and never in the store", async () => {
+    await using node = await startFakeNode({ allow });
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s", mcpServers, customAgents });
+    const create = await node.call("session.create");
+    expect(create.params).toMatchObject({ mcpServers, customAgents });
+    const row = await node.store.sessions.byName("acme", "alice", "s");
+    expect(row?.record).toContain("https://mcp.example");
+    expect(row?.record).not.toMatch(/header-secret|env-secret/);
+  });
+
+  it("is asked for when the secrets of its MCP servers are gone", async () => {
+    await using node = await startFakeNode({ allow });
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s", mcpServers });
+    await one.close();
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+    const two = node.connect();
+    await two.watch("s");
+    await expect(two.request("session.getMessages", { sessionId: "s" })).rejects.toMatchObject({
+      code: "credentials_needed",
+    });
+    expect(await two.request("session.resume", { sessionId: "s", mcpServers })).toMatchObject({
+      sessionId: "s",
+    });
+    expect((await node.call("session.create", 1)).params).toMatchObject({ mcpServers });
+  });
+
+  it("keeps the latest model, however it was chosen", async () => {
+    await using node = await startFakeNode();
+    const [one, two] = [node.connect(), node.connect()];
+    await one.request("session.create", { sessionId: "s" });
+    await one.request("session.options.update", { sessionId: "s", model: "first" });
+    node.event(idOf(node), "session.model_change", { newModel: "second" });
+    node.crash();
+    await two.watch("s");
+    await two.request("session.getMessages", { sessionId: "s" });
+    expect((await node.call("session.create", 1)).params.model).toBe("second");
+    expect((await node.call("session.options.update", 2)).params.model).toBeUndefined();
+  });
+});

@@ -12,7 +12,7 @@ export interface CallbackKind {
 
 const unanswered = (): undefined => undefined;
 
-/** Every callback that carries a session id and is passed on; those of whole connections are in `client-tokens.ts`. */
+/** Every callback that carries a session id and is passed on; those without one are in `gateway.ts`. */
 export const callbackKinds: Readonly<Record<string, CallbackKind>> = {
   "hooks.invoke": {
     askedOf: { flag: "hooks" },

@@ -1,3 +1,4 @@
+import { newId } from "../kernel/ids.ts";
 import type { Json, JsonObject } from "../kernel/json.ts";
 import { isObject } from "../kernel/json.ts";
 
@@ -39,14 +40,15 @@ export interface Declarations {
   readonly flags: ReadonlySet<Flag>;
   readonly lists: Readonly<Record<ListName, readonly JsonObject[]>>;
   readonly canvasProvider: Json | undefined;
-  readonly tokenRegistration: string | undefined;
+  /** Its provider of GitHub tokens. Runtimes ask by the id alone and clients choose theirs freely, so it has one of ours. */
+  readonly tokenProvider: { readonly id: string; readonly clientId: string } | undefined;
 }
 
 export const nothingDeclared: Declarations = {
   flags: new Set(),
   lists: { tools: [], commands: [], canvases: [] },
   canvasProvider: undefined,
-  tokenRegistration: undefined,
+  tokenProvider: undefined,
 };
 
 /** Whoever only watches wants to see answers grow. */
@@ -69,7 +71,8 @@ export const splitParameters = (
         canvases: listOf(params.canvases),
       },
       canvasProvider: params.canvasProvider as Json | undefined,
-      tokenRegistration: typeof registration === "string" ? registration : undefined,
+      tokenProvider:
+        typeof registration === "string" ? { id: newId("token"), clientId: registration } : undefined,
     },
     recorded: Object.fromEntries(
       Object.entries(params).filter(([name, value]) => !ownedByConnection.has(name) && value !== undefined),
@@ -91,8 +94,8 @@ export const unite = (all: readonly Declarations[]): JsonObject => {
   }
   const canvasProvider = all.findLast((one) => one.canvasProvider !== undefined)?.canvasProvider;
   if (canvasProvider !== undefined) united.canvasProvider = canvasProvider;
-  const registration = all.findLast((one) => one.tokenRegistration !== undefined)?.tokenRegistration;
-  if (registration !== undefined) united.gitHubTokenProviderRegistrationId = registration;
+  const provider = all.findLast((one) => one.tokenProvider !== undefined)?.tokenProvider;
+  if (provider !== undefined) united.gitHubTokenProviderRegistrationId = provider.id;
   return united;
 };
 

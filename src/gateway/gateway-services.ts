@@ -1,6 +1,5 @@
 import type { Principal } from "../kernel/principal.ts";
 import type { AuditTrail } from "./audit-trail.ts";
-import type { ClientTokens } from "./client-tokens.ts";
 import type { HostServices } from "./host-services.ts";
 import type { Hosts } from "./hosts.ts";
 import type { RequestOwners } from "./request-owners.ts";
@@ -9,7 +8,6 @@ import type { Connection } from "./vocabulary.ts";
 /** What a connection uses to serve its client. */
 export interface GatewayServices extends Omit<HostServices, "idleUnits"> {
   readonly hosts: Hosts;
-  readonly tokens: ClientTokens;
   readonly requests: RequestOwners;
   readonly audit: AuditTrail;
   /** Version of the runtime that this node starts. */

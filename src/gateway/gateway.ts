@@ -15,7 +15,6 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { PeerHandler } from "../wire/peer.ts";
 import { createAuditTrail } from "./audit-trail.ts";
-import { createClientTokens } from "./client-tokens.ts";
 import { createConnection } from "./connection.ts";
 import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
@@ -64,7 +63,6 @@ const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =
 
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
-  const tokens = createClientTokens();
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
@@ -82,7 +80,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     log,
     metrics,
     hosts,
-    tokens,
     requests,
     audit,
     githubRoutes: options.githubRoutes,
@@ -126,15 +123,20 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         return {};
       case "gitHubToken.getToken": {
         const asked = isObject(params) ? params : {};
-        const found = tokens.find(String(asked.registrationId));
-        if (found === undefined)
+        const found = hosts
+          .list()
+          .filter((host) => host.runtime === runtime)
+          .flatMap(({ attachments }) => attachments)
+          .find(({ declarations }) => declarations.tokenProvider?.id === asked.registrationId);
+        const provider = found?.declarations.tokenProvider;
+        if (found === undefined || provider === undefined)
           throw new SquadronError(
             "credentials_needed",
             "The client that provides this GitHub token has gone.",
           );
         return found.connection.link.request(
           method,
-          { ...asked, registrationId: found.clientId },
+          { ...asked, registrationId: provider.clientId },
           { timeoutMs: found.connection.policy.limits.callbackTimeoutMs },
         );
       }
@@ -170,7 +172,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         services,
         share,
         onClosed: (closed) => {
-          tokens.forget(closed);
           const open = byUser.get(key);
           open?.delete(closed);
           if (open?.size !== 0) return;

@@ -84,23 +84,14 @@ const open = async (
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
   const host = await services.hosts.of(row);
-  const registration = params.gitHubTokenProviderRegistrationId;
-  const parameters =
-    typeof registration === "string"
-      ? { ...params, gitHubTokenProviderRegistrationId: services.tokens.register(connection, registration) }
-      : params;
-  try {
-    const { attachment, result } = await host.open(connection, name, {
-      kind,
-      parameters,
-      githubToken: githubTokenOf(connection, params),
-    });
-    await hold(attachment);
-    services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
-    return { ...result, sessionId: name, nativeSessionId: name };
-  } finally {
-    if (!connection.open) services.tokens.forget(connection);
-  }
+  const { attachment, result } = await host.open(connection, name, {
+    kind,
+    parameters: params,
+    githubToken: githubTokenOf(connection, params),
+  });
+  await hold(attachment);
+  services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
+  return { ...result, sessionId: name, nativeSessionId: name };
 };
 
 /** Notes the attachment with its connection; one that has closed meanwhile leaves at once. */

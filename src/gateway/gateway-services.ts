@@ -1,5 +1,6 @@
 import type { Principal } from "../kernel/principal.ts";
 import type { AuditTrail } from "./audit-trail.ts";
+import type { ClientInference } from "./client-inference.ts";
 import type { HostServices } from "./host-services.ts";
 import type { Hosts } from "./hosts.ts";
 import type { RequestOwners } from "./request-owners.ts";
@@ -9,6 +10,7 @@ import type { Connection } from "./vocabulary.ts";
 export interface GatewayServices extends Omit<HostServices, "idleUnits"> {
   readonly hosts: Hosts;
   readonly requests: RequestOwners;
+  readonly inference: ClientInference;
   readonly audit: AuditTrail;
   /** Version of the runtime that this node starts. */
   readonly runtimeVersion: string;

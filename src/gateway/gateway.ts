@@ -15,6 +15,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { PeerHandler } from "../wire/peer.ts";
 import { createAuditTrail } from "./audit-trail.ts";
+import { createClientInference } from "./client-inference.ts";
 import { createConnection } from "./connection.ts";
 import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
@@ -63,6 +64,7 @@ const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =
 
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
+  const inference = createClientInference(log);
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
@@ -80,6 +82,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     log,
     metrics,
     hosts,
+    inference,
     requests,
     audit,
     githubRoutes: options.githubRoutes,
@@ -113,12 +116,27 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     }
   };
 
+  /** The host of the session that a runtime's question names, if it is one of that runtime's. */
+  const hostOf = (runtime: Runtime, params: unknown): SessionHost | undefined => {
+    const host =
+      isObject(params) && typeof params.sessionId === "string" ? hosts.find(params.sessionId) : undefined;
+    return host?.runtime === runtime ? host : undefined;
+  };
+
   const callback = async (runtime: Runtime, method: string, params: unknown): Promise<unknown> => {
     switch (method) {
-      case "llmInference.httpRequestStart":
-        return models.httpRequestStart(runtime, params);
+      case "llmInference.httpRequestStart": {
+        const host = hostOf(runtime, params);
+        const caller = host?.inferenceBy;
+        return host !== undefined && caller !== undefined && isObject(params)
+          ? inference.start(runtime, host, caller, params)
+          : models.httpRequestStart(runtime, params);
+      }
       case "llmInference.httpRequestChunk":
-        return models.httpRequestChunk(runtime, params);
+        return (
+          (isObject(params) ? inference.chunk(runtime, params) : undefined) ??
+          models.httpRequestChunk(runtime, params)
+        );
       case "gitHubTelemetry.event":
         return {};
       case "gitHubToken.getToken": {
@@ -141,9 +159,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         );
       }
     }
-    const host =
-      isObject(params) && typeof params.sessionId === "string" ? hosts.find(params.sessionId) : undefined;
-    if (host === undefined || host.runtime !== runtime || !isObject(params)) {
+    const host = hostOf(runtime, params);
+    if (host === undefined || !isObject(params)) {
       throw new SquadronError("session_not_found", `${method} names no session of this runtime.`);
     }
     return host.callback(method, params);
@@ -172,6 +189,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         services,
         share,
         onClosed: (closed) => {
+          inference.forget(closed);
           const open = byUser.get(key);
           open?.delete(closed);
           if (open?.size !== 0) return;
@@ -203,6 +221,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     }),
     runtimeClosed(runtime) {
       models.runtimeClosed(runtime.id);
+      inference.runtimeClosed(runtime);
       hosts.runtimeClosed(runtime);
     },
     async removeLeftovers() {

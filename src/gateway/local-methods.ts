@@ -21,6 +21,14 @@ export const localMethods: Readonly<Record<string, LocalAnswer>> = {
     statusMessage: `Signed in to Squadron as ${principal.user} of ${principal.tenant}`,
   }),
   "models.list": listModels,
+  "llmInference.setProvider": async ({ inference }, connection) => {
+    inference.offer(connection);
+    return { success: true };
+  },
+  "llmInference.httpResponseStart": ({ inference }, connection, params) =>
+    inference.answer(connection, "llmInference.httpResponseStart", params),
+  "llmInference.httpResponseChunk": ({ inference }, connection, params) =>
+    inference.answer(connection, "llmInference.httpResponseChunk", params),
   "session.create": createSession,
   "session.resume": resumeSession,
 };

@@ -88,6 +88,7 @@ const open = async (
     kind,
     parameters: params,
     githubToken: githubTokenOf(connection, params),
+    ownInference: services.inference.offers(connection),
   });
   await hold(attachment);
   services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");

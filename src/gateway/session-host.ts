@@ -36,6 +36,7 @@ export const createSessionHost = (options: {
   const renamed = new Map(options.renamed);
   const attachments: Attachment[] = [];
   let recordWriter: Attachment | undefined;
+  let ownInference = false;
   let serial: Promise<unknown> = Promise.resolve();
   let queued = 0;
   let cancelIdleTimer = (): void => {};
@@ -179,7 +180,8 @@ export const createSessionHost = (options: {
       await upstream.wake();
       return upstream.refresh();
     }
-    upstream.remember(recorded, opening.githubToken);
+    upstream.remember(recorded, opening);
+    ownInference = opening.ownInference;
     recordWriter = attachment;
     if (opening.kind === "create") return upstream.create(trace);
     return upstream.resume({
@@ -227,6 +229,9 @@ export const createSessionHost = (options: {
     },
     get grant() {
       return upstream.grant;
+    },
+    get inferenceBy() {
+      return ownInference ? recordWriter?.connection : undefined;
     },
     get runtime(): Runtime | undefined {
       return runtimeOf(upstream.life);

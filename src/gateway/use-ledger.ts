@@ -19,13 +19,20 @@ export const createUseLedger = (options: { store: Store; clock: Clock; log: Log 
   const noted = new Map<string, SessionUse>();
   let cancelTimer: (() => void) | undefined;
 
-  const flush = async (): Promise<void> => {
-    cancelTimer?.();
-    cancelTimer = undefined;
-    if (noted.size === 0) return;
+  let lastWrite: Promise<void> = Promise.resolve();
+
+  const write = (): Promise<void> => {
     const batch = [...noted.values()];
     noted.clear();
-    await store.sessions.used(batch);
+    return store.sessions.used(batch);
+  };
+
+  /** Who asks while a write is under way waits for it: nobody overtakes it with figures that are not there yet. */
+  const flush = (): Promise<void> => {
+    cancelTimer?.();
+    cancelTimer = undefined;
+    if (noted.size > 0) lastWrite = lastWrite.then(write, write);
+    return lastWrite;
   };
 
   return {

@@ -81,6 +81,8 @@ export interface Opening {
   /** Judged parameters of create or resume. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly githubToken: Secret | undefined;
+  /** The client makes the session's model calls itself. */
+  readonly ownInference: boolean;
 }
 
 /** One session as the node runs it: its one upstream attachment, the clients' attachments, its turns. */
@@ -96,6 +98,8 @@ export interface SessionHost {
   readonly attachments: readonly Attachment[];
   readonly busy: boolean;
   readonly grant: ModelGrant;
+  /** The client that makes the session's model calls, if one does. */
+  readonly inferenceBy: Connection | undefined;
   /** The runtime that holds the session or is about to. */
   readonly runtime: Runtime | undefined;
   /** Attaches the owner's client; the first one creates the session in a runtime. Rejects with `session_deleted`. */

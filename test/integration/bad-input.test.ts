@@ -131,7 +131,7 @@ const fatal: readonly (readonly [string, string | Buffer, string])[] = [
     ),
     "invalid_frame",
   ],
-  ["a hundred thousand open lists", frame(repeat("[", 100_000)), "invalid_frame"],
+  ["fifty thousand open lists", frame(repeat("[", 50_000)), "invalid_frame"],
 ];
 
 /** What is answered with an error, and the connection goes on. `undefined`: silently ignored. */

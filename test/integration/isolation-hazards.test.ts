@@ -292,16 +292,7 @@ describe("what all sessions of a runtime share", () => {
       ],
     ],
     ["its life", ["runtime.shutdown", "session.shutdown"]],
-    [
-      "providers of a whole runtime",
-      [
-        "llmInference.setProvider",
-        "llmInference.httpResponseStart",
-        "llmInference.httpResponseChunk",
-        "sessionFs.setProvider",
-        "registerExtensionLaunchProvider",
-      ],
-    ],
+    ["providers of a whole runtime", ["sessionFs.setProvider", "registerExtensionLaunchProvider"]],
     ["redaction of logs", ["secrets.addFilterValues"]],
     [
       "approvals of places",

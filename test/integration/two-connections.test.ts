@@ -10,7 +10,9 @@ const answerTo = async (session: CopilotSession, prompt: string) =>
 describe("two connections of one user on one session", () => {
   it("get each its own answer when they ask in turn, without a pause", async () => {
     await using squadron = await startTestNode();
-    const first = await squadron.client("alice").createSession({ sessionId: "s", onPermissionRequest: approve });
+    const first = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
     const second = await squadron.client("alice").resumeSession("s", { onPermissionRequest: approve });
     for (let round = 0; round < 30; round++) {
       expect(await answerTo(first, `[[echo first ${round}]]`)).toBe(`first ${round}`);
@@ -20,7 +22,9 @@ describe("two connections of one user on one session", () => {
 
   it("get each its own answer when they ask at once", async () => {
     await using squadron = await startTestNode();
-    const first = await squadron.client("alice").createSession({ sessionId: "s", onPermissionRequest: approve });
+    const first = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
     const second = await squadron.client("alice").resumeSession("s", { onPermissionRequest: approve });
     for (let round = 0; round < 20; round++) {
       const answers = await Promise.all([
@@ -33,7 +37,9 @@ describe("two connections of one user on one session", () => {
 
   it("see the end of each other's turns all the same", async () => {
     await using squadron = await startTestNode();
-    const first = await squadron.client("alice").createSession({ sessionId: "s", onPermissionRequest: approve });
+    const first = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
     const second = await squadron.client("alice").resumeSession("s", { onPermissionRequest: approve });
     const seen: string[] = [];
     second.on((event) => seen.push(event.type));

@@ -81,11 +81,24 @@ export const globalVerdicts: Verdicts = {
     "sessions.getRemoteControlStatus",
   ]),
   ...deny("Starts a process on the host.", ["agentRegistry.spawn"]),
+  "llmInference.setProvider": local(
+    "A client makes the model calls of its own sessions where the policy allows clients' own providers.",
+  ),
+  "llmInference.httpResponseStart": local("Answers a model call that this client was asked to make.", {
+    requestId: yes,
+    status: yes,
+    statusText: yes,
+    headers: yes,
+  }),
+  "llmInference.httpResponseChunk": local("Answers a model call that this client was asked to make.", {
+    requestId: yes,
+    data: yes,
+    binary: yes,
+    end: yes,
+    error: yes,
+  }),
   ...deny("A provider of a whole runtime can be only one: the node itself.", [
     "sessionFs.setProvider",
-    "llmInference.setProvider",
-    "llmInference.httpResponseStart",
-    "llmInference.httpResponseChunk",
     "registerExtensionLaunchProvider",
     "plugins.builtin.set",
   ]),

@@ -11,9 +11,6 @@ export const sessionMcpVerdicts: Verdicts = {
   "session.mcp.moveLoadingToBackground": allow(theirs),
   "session.mcp.startServer": allow(theirs, { ...server, config: gate("mcp", "mcpServer") }),
   "session.mcp.restartServer": allow(theirs, { ...server, config: gate("mcp", "mcpServer") }),
-  "session.mcp.enable": allow(theirs, server),
-  "session.mcp.disable": allow(theirs, server),
-  "session.mcp.reload": allow(theirs),
   "session.mcp.stopServer": allow(theirs, server),
   "session.mcp.executeSampling": allow(theirs, {
     ...server,

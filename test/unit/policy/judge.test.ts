@@ -65,13 +65,7 @@ describe("methods", () => {
       "mcp.config.add",
       "plugins.install",
     ],
-    ...[
-      "account.login",
-      "llmInference.setProvider",
-      "sessionFs.setProvider",
-      "plugins.builtin.set",
-      "sessions.open",
-    ],
+    ...["account.login", "sessionFs.setProvider", "plugins.builtin.set", "sessions.open"],
     ...["session.provider.getEndpoint", "session.debug.collectLogs", "session.permissions.setApproveAll"],
     ...["session.sendMessages", "session.queue.insertAt", "session.extensions.reload", "agentRegistry.spawn"],
   ])("%s, seen to be dangerous, is refused even to the widest policy", (method) => {

@@ -147,16 +147,14 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       },
       (error) => {
         if (queue.current !== turn) return;
+        // What a runtime had got when it died may have had effects.
+        const gone = error instanceof SquadronError && error.code === "connection_closed";
+        const told = gone ? new SquadronError("runtime_gone", runtimeGone, { cause: error }) : error;
         const waiter = acceptances.get(turn);
         acceptances.delete(turn);
-        if (waiter === undefined) options.onRefused(turn, error);
-        else waiter.reject(error);
-        // What a runtime had got when it died may have had effects.
-        const interrupted = error instanceof SquadronError && error.code === "connection_closed";
-        finish(
-          turn,
-          interrupted ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error },
-        );
+        if (waiter === undefined) options.onRefused(turn, told);
+        else waiter.reject(told);
+        finish(turn, gone ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error: told });
       },
     );
   };

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { createTurnRunner, type TurnRunnerOptions } from "../../../src/gateway/turn-runner.ts";
 import type { Connection } from "../../../src/gateway/vocabulary.ts";
+import { SquadronError } from "../../../src/kernel/errors.ts";
 import type { TurnOutcome } from "../../../src/sessions/turn-queue.ts";
 import type { Envelope } from "../../../src/wire/envelope.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -139,5 +140,17 @@ describe("the turn runner", () => {
     runner.interrupt("gone");
     await expect(first).rejects.toMatchObject({ code: "runtime_gone" });
     expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "two"]);
+  });
+
+  it("calls a message interrupted whose runtime died over taking it, in words for clients", async () => {
+    const { runner, submitted, onRefused, answer } = setUp();
+    const first = runner.send(alice, { prompt: "one" });
+    const second = await runner.send(bob, { prompt: "two" });
+    submitted[0]?.accept("r1");
+    await first;
+    answer("r1", "to one");
+    submitted[1]?.refuse(new SquadronError("connection_closed", "inner words"));
+    expect(await second.turn.ended).toMatchObject({ kind: "interrupted" });
+    expect(onRefused).toHaveBeenCalledWith(second.turn, expect.objectContaining({ code: "runtime_gone" }));
   });
 });

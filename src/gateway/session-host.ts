@@ -36,7 +36,6 @@ export const createSessionHost = (options: {
   const renamed = new Map(options.renamed);
   const attachments: Attachment[] = [];
   let recordWriter: Attachment | undefined;
-  let ownInference = false;
   let serial: Promise<unknown> = Promise.resolve();
   let queued = 0;
   let cancelIdleTimer = (): void => {};
@@ -181,7 +180,6 @@ export const createSessionHost = (options: {
       return upstream.refresh();
     }
     upstream.remember(recorded, opening);
-    ownInference = opening.ownInference;
     recordWriter = attachment;
     if (opening.kind === "create") return upstream.create(trace);
     return upstream.resume({
@@ -231,7 +229,7 @@ export const createSessionHost = (options: {
       return upstream.grant;
     },
     get inferenceBy() {
-      return ownInference ? recordWriter?.connection : undefined;
+      return upstream.memory.credentials.ownInference ? recordWriter?.connection : undefined;
     },
     get runtime(): Runtime | undefined {
       return runtimeOf(upstream.life);

@@ -219,6 +219,29 @@ describe("a session whose runtime does not behave", () => {
   });
 });
 
+describe("a client that makes its session's model calls", () => {
+  it("goes on making them when another one cannot open the session", async () => {
+    await using node = await startFakeNode({
+      allow: {
+        models: ["*"],
+        provider: true,
+        tools: ["custom:*"],
+        mcp: { http: false, stdio: false },
+        workingDirectories: [],
+      },
+    });
+    const [one, two] = [node.connect(), node.connect()];
+    await one.request("llmInference.setProvider", {});
+    await one.request("session.create", { sessionId: "s" });
+    expect(node.gateway.hosts[0]?.inferenceBy).toBe(one);
+    node.hold("session.resume");
+    const resumed = two.request("session.resume", { sessionId: "s" });
+    (await node.call("session.resume")).fail("no");
+    await expect(resumed).rejects.toThrow("no");
+    expect(node.gateway.hosts[0]?.inferenceBy).toBe(one);
+  });
+});
+
 describe("what a session is resumed with", () => {
   const allow = {
     models: ["*"],

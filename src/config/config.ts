@@ -26,6 +26,8 @@ export interface Allow {
 
 export interface Policy {
   readonly isolation: Isolation;
+  /** The operator trusts these users with the host: tools that act on it may be allowed. */
+  readonly trusted: boolean;
   readonly model?: string;
   readonly provider?: ProviderConfig;
   readonly githubToken?: Secret;

@@ -4,6 +4,7 @@ import { buildConfig } from "./build.ts";
 import type { Config } from "./config.ts";
 import { readDocument } from "./document.ts";
 import { readEnvironment } from "./environment.ts";
+import { hostAccessProblems } from "./host-access.ts";
 import { formatPath, type Path } from "./keys.ts";
 import { merge, valueAt } from "./layers.ts";
 import { isPrincipalName, principalNameForm } from "./principal-name.ts";
@@ -42,12 +43,20 @@ export const loadConfig = async (options: {
   return deepFreeze(buildConfig(checked.file, checked.tenants, base));
 };
 
+const below =
+  (...prefix: string[]) =>
+  ({ path, message }: KeyProblem): KeyProblem => ({ path: [...prefix, ...path], message });
+
 const check = (value: unknown) => {
   const file = fileSchema.safeParse(value);
   const tenants = checkTenants(value);
   const problems = [
     ...(file.error ? keyProblems(fileSchema, value, file.error.issues) : []),
     ...tenants.problems,
+    ...(file.success ? hostAccessProblems(file.data.defaults).map(below("defaults")) : []),
+    ...[...tenants.policies].flatMap(([tenant, policy]) =>
+      hostAccessProblems(policy).map(below("tenants", tenant)),
+    ),
   ];
   return file.success
     ? ({ kind: "right", file: file.data, tenants: tenants.policies, problems } as const)

@@ -44,6 +44,7 @@ const provider = group({
 /** The policy of a tenant as the file writes it; tenants write only what differs. */
 export const policySchema = section({
   isolation: choice("session", "user", "tenant", "shared").default("user"),
+  trusted: yesOrNo().default(false),
   model: text("a model's id").exactOptional(),
   provider: provider.exactOptional(),
   githubToken: secret("a GitHub token").exactOptional(),

@@ -50,6 +50,7 @@ describe("the configuration", () => {
         auth: { keys: [] },
         defaults: {
           isolation: "user",
+          trusted: false,
           sessions: {
             hibernateAfterMs: 300_000,
             infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
@@ -353,6 +354,35 @@ auth:
         "options, sdk.port: expected a whole number from 0 to 65535",
         "options, sdk.x: unknown key",
       ]);
+    });
+  });
+
+  describe("access to the host", () => {
+    const access = (policy: string) =>
+      `{ allow: { tools: ["custom:*", "builtin:bash"], mcp: { stdio: true } }, ${policy} }`;
+
+    it("is given only to users whom the operator trusts, in an isolation of their own", async () => {
+      for (const isolation of ["user", "session"]) {
+        const config = await load(`defaults: ${access(`trusted: true, isolation: ${isolation}`)}`);
+        expect(config.defaults.allow.tools).toContain("builtin:bash");
+      }
+      for (const policy of [
+        "isolation: user",
+        "trusted: true, isolation: tenant",
+        "trusted: true, isolation: shared",
+      ]) {
+        expect(await problemsOf(load(`tenants: { acme: ${access(policy)} }`))).toEqual([
+          expect.stringContaining("tenants.acme.allow.tools[1]: expected trusted: true"),
+          expect.stringContaining("tenants.acme.allow.mcp.stdio: expected trusted: true"),
+        ]);
+      }
+    });
+
+    it("is not what tools give that stay inside their session", async () => {
+      const config = await load(
+        `defaults: { isolation: shared, allow: { tools: ["builtin:ask_user", "mcp:*"] } }`,
+      );
+      expect(config.defaults.trusted).toBe(false);
     });
   });
 

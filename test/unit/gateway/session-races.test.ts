@@ -219,6 +219,32 @@ describe("a session whose runtime does not behave", () => {
   });
 });
 
+describe("what one attachment may hold", () => {
+  it("is a bounded number of interests, and a released one makes room", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.eventLog.registerInterest");
+    const register = async (nth: number) => {
+      const asked = one.request("session.eventLog.registerInterest", {
+        sessionId: "s",
+        eventType: "mcp.oauth_required",
+      });
+      const call = await Promise.race([
+        node.call("session.eventLog.registerInterest", nth),
+        asked.then(() => undefined),
+      ]);
+      call?.answer({ handle: `handle-${nth}` });
+      return asked;
+    };
+    for (let nth = 0; nth < 100; nth++) await register(nth);
+    await expect(register(100)).rejects.toMatchObject({ code: "rate_limited" });
+    await one.request("session.eventLog.releaseInterest", { sessionId: "s", handle: "handle-7" });
+    await register(100);
+    expect(node.gateway.hosts[0]?.attachments[0]?.interests.size).toBe(100);
+  });
+});
+
 describe("a client that makes its session's model calls", () => {
   it("goes on making them when another one cannot open the session", async () => {
     await using node = await startFakeNode({

@@ -2,6 +2,7 @@ import type { Allow, Policy } from "../../../src/config/config.ts";
 
 /** A policy as tenants have it when nobody configured anything, but for what a test opens. */
 export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
+  trusted: false,
   isolation: "user",
   sessions: { hibernateAfterMs: 300_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
   limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000 },

@@ -1,5 +1,6 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
@@ -15,6 +16,9 @@ import { createOpenRequests } from "./open-requests.ts";
 import { createSessionUpstream, interestHandle } from "./session-upstream.ts";
 import { runtimeGone } from "./turn-runner.ts";
 import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
+
+/** Of one attachment; each is registered again at every wake. */
+const maxInterests = 100;
 
 const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
   Object.fromEntries(
@@ -267,6 +271,12 @@ export const createSessionHost = (options: {
       return name;
     },
     async registerInterest(attachment, eventType) {
+      if (attachment.interests.size >= maxInterests)
+        throw new SquadronError(
+          "rate_limited",
+          `This client has ${maxInterests} interests in the session's events; release one first.`,
+          { details: { limit: maxInterests } },
+        );
       const frame = await call("session.eventLog.registerInterest", { eventType });
       const handle = interestHandle(frame);
       attachment.interests.set(handle, { eventType, handle });

@@ -3,6 +3,7 @@ import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Judgement } from "../policy/judge.ts";
 import { RawJson } from "../wire/peer.ts";
 import { rewriteEvent } from "./event-ids.ts";
+import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
@@ -57,7 +58,6 @@ const special: Readonly<Record<string, Answer>> = {
     new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
   "session.provider.add": async ({ host }, params) =>
     new RawJson((await host.addProviders(params as JsonObject)).resultBytes()),
-  "sessions.fork": (held, params, connection) => fork(held, params, connection),
   "session.eventLog.registerInterest": async ({ host, attachment }, params) => {
     const frame =
       attachment === undefined
@@ -77,20 +77,6 @@ const special: Readonly<Record<string, Answer>> = {
   },
 };
 
-/** A fork is a session of its own: it is the caller's, under a new name, before its id is told. */
-const fork: Answer = async ({ host }, params, connection) => {
-  const result = (await host.call("sessions.fork", params)).result();
-  if (!isObject(result) || typeof result.sessionId !== "string") {
-    throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
-  }
-  const name = await host.adoptFork(
-    connection,
-    result.sessionId,
-    typeof result.name === "string" ? result.name : null,
-  );
-  return { ...result, sessionId: name };
-};
-
 /** Forwards a judged call to the runtime of the session that it names, ids rewritten in both directions. */
 export const callSession = async (
   services: GatewayServices,
@@ -102,6 +88,7 @@ export const callSession = async (
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
     return { success: false };
+  if (entry.method === "sessions.fork") return forkSession(services, connection, held.host, rest);
   const answer = special[entry.method];
   if (answer !== undefined) return answer(held, rest, connection);
 

@@ -1,7 +1,6 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
-import { newId, newUuid } from "../kernel/ids.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { SessionRow } from "../store/store.ts";
@@ -180,6 +179,7 @@ export const createSessionHost = (options: {
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.lend(opening.githubToken);
+      recordWriter ??= attachment;
       await upstream.wake();
       return upstream.refresh();
     }
@@ -250,25 +250,11 @@ export const createSessionHost = (options: {
       await upstream.foldOptions(shown);
       return frame;
     },
-    addProviders: (params) => call("session.provider.add", upstream.shield(params)),
-    async adoptFork({ principal }, id, title) {
-      const name = newUuid();
-      const now = clock.now();
-      const fork: SessionRow = {
-        ...row,
-        id,
-        publicId: newId("ses"),
-        createdAt: now,
-        updatedAt: now,
-        lastUsedAt: now,
-        title,
-        record: JSON.stringify(upstream.record),
-        createdUpstream: true,
-        inputTokens: 0,
-        outputTokens: 0,
-      };
-      await store.sessions.create({ ...fork, tenant: principal.tenant, owner: principal.user }, name);
-      return name;
+    async addProviders(params) {
+      const shown = upstream.shield(params);
+      const frame = await call("session.provider.add", shown);
+      await upstream.foldProviders(shown);
+      return frame;
     },
     async registerInterest(attachment, eventType) {
       if (attachment.interests.size >= maxInterests)

@@ -11,6 +11,7 @@ import {
   parseRecord,
   recordAfterEvent,
   recordAfterOptions,
+  recordAfterProviders,
   recordAfterResume,
   type SessionRecord,
 } from "../sessions/record.ts";
@@ -59,6 +60,8 @@ export interface SessionUpstream {
   /** Takes the keys out of further providers and keeps them; returns what the runtime may see. */
   shield(params: JsonObject): JsonObject;
   foldOptions(options: JsonObject): Promise<void>;
+  /** Keeps further providers and their models for the next wake. */
+  foldProviders(shown: JsonObject): Promise<void>;
   foldEvent(type: string, data: unknown): void;
   save(): Promise<void>;
 }
@@ -248,6 +251,10 @@ export const createSessionUpstream = (options: {
     },
     async foldOptions(changed) {
       record = recordAfterOptions(record, changed);
+      await save();
+    },
+    async foldProviders(shown) {
+      record = recordAfterProviders(record, shown);
       await save();
     },
     foldEvent(type, data) {

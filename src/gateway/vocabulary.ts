@@ -118,8 +118,6 @@ export interface SessionHost {
   updateOptions(options: JsonObject): Promise<Envelope>;
   /** `session.provider.add`, its keys kept here. */
   addProviders(params: JsonObject): Promise<Envelope>;
-  /** Makes a session that the runtime forked off this one the caller's own; returns its new name. */
-  adoptFork(connection: Connection, id: string, title: string | null): Promise<string>;
   registerInterest(attachment: Attachment, eventType: string): Promise<Envelope>;
   /** May this connection answer that open request of the runtime? */
   mayAnswer(requestId: unknown, connection: Connection): boolean;

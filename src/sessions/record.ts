@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from "../kernel/json.ts";
+import { isObject, type Json, type JsonObject } from "../kernel/json.ts";
 
 /**
  * What a session must be resumed with. `parameters` are those of create and resume that belong to the session
@@ -59,6 +59,21 @@ export const recordAfterEvent = (record: SessionRecord, type: string, data: unkn
 export const recordAfterOptions = (record: SessionRecord, options: JsonObject): SessionRecord => ({
   ...record,
   options: { ...record.options, ...options },
+});
+
+const listAt = (parameters: JsonObject, key: string): readonly Json[] => {
+  const value = parameters[key];
+  return Array.isArray(value) ? value : [];
+};
+
+/** Folds a successful `session.provider.add`: what create takes as `providers` and `models`. */
+export const recordAfterProviders = (record: SessionRecord, added: JsonObject): SessionRecord => ({
+  ...record,
+  parameters: {
+    ...record.parameters,
+    providers: [...listAt(record.parameters, "providers"), ...listAt(added, "providers")],
+    models: [...listAt(record.parameters, "models"), ...listAt(added, "models")],
+  },
 });
 
 /** Reads a stored record; one that is not of our shape is an empty one, so that a session still opens. */

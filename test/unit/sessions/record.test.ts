@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { emptyRecord, recordAfterEvent, recordAfterOptions } from "../../../src/sessions/record.ts";
+import {
+  emptyRecord,
+  recordAfterEvent,
+  recordAfterOptions,
+  recordAfterProviders,
+} from "../../../src/sessions/record.ts";
 
 describe("a change of model in the record", () => {
   const chosen = { ...emptyRecord, parameters: { model: "one", reasoningEffort: "high", clientName: "c" } };
@@ -22,5 +27,15 @@ describe("a change of model in the record", () => {
       clientName: "c",
       ...(effort !== undefined && { reasoningEffort: effort }),
     });
+  });
+});
+
+it("keeps providers that were added later, beside those of create", () => {
+  const record = { ...emptyRecord, parameters: { providers: [{ name: "a" }], model: "a/one" } };
+  const added = recordAfterProviders(record, { providers: [{ name: "b" }], models: [{ id: "b/two" }] });
+  expect(added.parameters).toEqual({
+    model: "a/one",
+    providers: [{ name: "a" }, { name: "b" }],
+    models: [{ id: "b/two" }],
   });
 });

@@ -1,0 +1,42 @@
+import { SquadronError } from "../kernel/errors.ts";
+import { newId, newUuid } from "../kernel/ids.ts";
+import { isObject } from "../kernel/json.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import type { Connection, SessionHost } from "./vocabulary.ts";
+
+/**
+ * `sessions.fork`: the fork is a session of its own, which the runtime names. It is made the caller's, with the record
+ * of the one that it was forked off and under a new name, before anything is told of it.
+ */
+export const forkSession = async (
+  { store, clock }: GatewayServices,
+  { principal }: Connection,
+  host: SessionHost,
+  params: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> => {
+  const result = (await host.call("sessions.fork", params)).result();
+  if (!isObject(result) || typeof result.sessionId !== "string") {
+    throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
+  }
+  const name = newUuid();
+  const now = clock.now();
+  await store.sessions.create(
+    {
+      ...host.row,
+      id: result.sessionId,
+      publicId: newId("ses"),
+      tenant: principal.tenant,
+      owner: principal.user,
+      createdAt: now,
+      updatedAt: now,
+      lastUsedAt: now,
+      title: typeof result.name === "string" ? result.name : null,
+      record: JSON.stringify(host.record),
+      createdUpstream: true,
+      inputTokens: 0,
+      outputTokens: 0,
+    },
+    name,
+  );
+  return { ...result, sessionId: name };
+};

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import type { Isolation } from "../../src/kernel/isolation.ts";
 import { startBareRuntime } from "../support/bare-runtime.ts";
+import { comparable } from "../support/comparable.ts";
 import { runSessionProgram, type Transcript } from "../support/session-program.ts";
 import { modelKey, startTestNode } from "../support/test-node.ts";
 
@@ -23,28 +24,6 @@ beforeAll(async () => {
   }
 }, 120_000);
 afterAll(() => model.close());
-
-/**
- * Events that race with the conversation may fall just behind the end of their step, on a bare runtime too: they are
- * counted over the whole program. The text of the system message is the server's for a plain client (docs/equality.md);
- * for one in mode "empty" it is equal too.
- */
-const comparable = (transcript: Transcript | undefined, mode: "plain" | "empty"): unknown => {
-  const raced: Record<string, number> = {};
-  const phases = transcript?.phases.map(({ floating, ...phase }) => {
-    for (const [client, counts] of Object.entries(floating)) {
-      for (const [type, count] of Object.entries(counts)) {
-        raced[`${client} ${type}`] = (raced[`${client} ${type}`] ?? 0) + count;
-      }
-    }
-    return phase;
-  });
-  return JSON.parse(JSON.stringify({ ...transcript, phases, raced }), (_key, value) =>
-    mode === "plain" && value?.type === "system.message"
-      ? { type: value.type, length: value.data.content.length > 1000 }
-      : value,
-  );
-};
 
 describe.each(isolations)("the program through Squadron, isolation %s", (isolation) => {
   it.each(["plain", "empty"] as const)("sees what it sees on a bare runtime (%s client)", async (mode) => {

@@ -3,29 +3,17 @@ import { toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
-import type { Turn } from "../sessions/turn-queue.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HostServices } from "./host-services.ts";
-import { createTurnRunner } from "./turn-runner.ts";
-import type { Attachment, Connection, SentMessage } from "./vocabulary.ts";
+import { createTurnRunner, type TurnRunner } from "./turn-runner.ts";
+import type { Attachment } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
-export interface HostTurns {
-  readonly current: Turn<Connection> | undefined;
-  readonly waiting: number;
-  send(sender: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
-  observe(type: string, data: unknown): void;
-  idle(data: unknown): void;
-  abort(sender: Connection): Promise<Envelope>;
-  /** Ends the running turn as interrupted and says so to whoever waits for it. */
-  interrupt(message: string): void;
-  waits(sender: Connection): boolean;
-  asks(sender: Connection): boolean;
+export interface HostTurns extends TurnRunner {
   /** Tokens of a model call, noted in the ledger. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
-  readonly owesError: boolean;
 }
 
 export const createHostTurns = (options: {

@@ -18,7 +18,7 @@ const create = (policy: Policy, params: Record<string, unknown>) => outcome(poli
 const send = (policy: Policy, params: Record<string, unknown>) => outcome(policy, "session.send", params);
 
 const closed = policyWith();
-const work = policyWith({ workingDirectories: ["/srv/work"] });
+const work = policyWith({ workingDirectories: ["/srv/area"] });
 
 describe("attachments", () => {
   test.each([
@@ -42,16 +42,16 @@ describe("attachments", () => {
       { type: "blob", data: "" },
       { type, path },
     ];
-    expect(send(closed, { attachments: attach("/srv/work/a") })).toBe("parameter_denied attachments[1].path");
-    expect(send(work, { attachments: attach("/srv/work/a") })).toBe("ok");
+    expect(send(closed, { attachments: attach("/srv/area/a") })).toBe("parameter_denied attachments[1].path");
+    expect(send(work, { attachments: attach("/srv/area/a") })).toBe("ok");
     for (const path of [
-      "/srv/work/../secret",
-      "/srv/workshop/a",
+      "/srv/area/../secret",
+      "/srv/areashop/a",
       "a",
       "../a",
       undefined,
       1,
-      "/srv/work/\0",
+      "/srv/area/\0",
     ]) {
       expect(send(work, { attachments: attach(path) })).toBe("parameter_denied attachments[1].path");
     }
@@ -59,7 +59,7 @@ describe("attachments", () => {
 
   test("unknown kinds and parts are refused", () => {
     expect(send(work, { attachments: [{ type: "url" }] })).toBe("parameter_denied attachments[0].type");
-    expect(send(work, { attachments: [{ path: "/srv/work/a" }] })).toBe(
+    expect(send(work, { attachments: [{ path: "/srv/area/a" }] })).toBe(
       "parameter_denied attachments[0].type",
     );
     expect(send(work, { attachments: [{ type: "blob", assetId: "a" }] })).toBe(
@@ -136,10 +136,10 @@ test("a provider of one's own is opened by the policy", () => {
 });
 
 test("directories of the host are opened by the policy", () => {
-  expect(create(closed, { workingDirectory: "/srv/work" })).toBe("parameter_denied workingDirectory");
-  expect(create(work, { workingDirectory: "/srv/work" })).toBe("ok");
+  expect(create(closed, { workingDirectory: "/srv/area" })).toBe("parameter_denied workingDirectory");
+  expect(create(work, { workingDirectory: "/srv/area" })).toBe("ok");
   expect(create(work, { workingDirectory: "/srv" })).toBe("parameter_denied workingDirectory");
-  expect(create(work, { additionalDirectories: ["/srv/work/a", "/etc"] })).toBe(
+  expect(create(work, { additionalDirectories: ["/srv/area/a", "/etc"] })).toBe(
     "parameter_denied additionalDirectories[1]",
   );
   expect(create(work, { largeOutput: { enabled: true, outputDir: "/etc" } })).toBe(

@@ -9,9 +9,22 @@ const answerWithinMs = 10_000;
 const maxAnswerBytes = 4 * 2 ** 20;
 const name = "models";
 
+const setOne =
+  "Set defaults.provider or defaults.githubToken, unless every user brings a token of their own.";
+const nothingToAsk = "neither a provider nor a GitHub token is configured";
+
 /** The credentials are part of it: two tenants may use one address with two keys. */
 const identityOf = ({ baseUrl, apiKey, bearerToken }: ProviderConfig): string =>
   JSON.stringify([baseUrl, apiKey?.reveal(), bearerToken?.reveal()]);
+
+/** What `up` says at its start when the configuration has nothing to ask. */
+export const modelsNote = `${nothingToAsk}, so there is no model to ask. ${setOne}`;
+
+/** Without either, only users whose clients bring a token or a provider get an answer. */
+export const hasModels = (config: Config): boolean =>
+  [config.defaults, ...Object.values(config.tenants)].some(
+    ({ provider, githubToken }) => provider !== undefined || githubToken !== undefined,
+  ) || config.auth.keys.some(({ githubToken }) => githubToken !== undefined);
 
 /** Asks every provider of the configuration for its models, with its credential and by the way that model calls take. */
 export async function* checkModels(config: Config): AsyncGenerator<Finding> {
@@ -19,8 +32,7 @@ export async function* checkModels(config: Config): AsyncGenerator<Finding> {
   const providers = new Map(
     policies.flatMap(({ provider }) => (provider ? [[identityOf(provider), provider] as const] : [])),
   );
-  if (providers.size === 0)
-    yield withoutProvider(policies.some(({ githubToken }) => githubToken !== undefined));
+  if (providers.size === 0) yield withoutProvider(hasModels(config));
   for (const provider of providers.values()) yield await checkProvider(config, provider);
 }
 
@@ -30,9 +42,8 @@ const withoutProvider = (hasToken: boolean): Finding =>
     : {
         name,
         state: "warn",
-        message: "neither a provider nor a GitHub token is configured",
-        advice:
-          "Set defaults.provider or defaults.githubToken, unless every user brings a token of their own.",
+        message: nothingToAsk,
+        advice: setOne,
       };
 
 const checkProvider = async (config: Config, provider: ProviderConfig): Promise<Finding> => {

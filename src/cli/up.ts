@@ -5,6 +5,7 @@ import { httpUrl, sdkEndpoint } from "../endpoints.ts";
 import { type SquadronNode, startNode } from "../node.ts";
 import { createLog, type Log, type LogLevel } from "../telemetry/log.ts";
 import { configFile, configOption, readConfig } from "./configuration.ts";
+import { hasModels, modelsNote } from "./doctor-models.ts";
 import { stopRequested } from "./signals.ts";
 import { note, print, printJson, styled } from "./terminal.ts";
 
@@ -32,6 +33,7 @@ const up = async ({ config: given, json }: { config?: string; json?: true }): Pr
   const stopped = stopRequested();
   const config = await readConfig(given);
   for (const warning of configNotes(config)) note(`squadron: ${warning}`);
+  if (!hasModels(config)) note(`squadron: ${modelsNote}`);
   const node = await startNode(config, { log: standardErrorLog(config.telemetry.logLevel) });
   if (json) {
     printJson({

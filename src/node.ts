@@ -12,6 +12,7 @@ import { githubRoute } from "./models/grant.ts";
 import { createModelGateway } from "./models/model-gateway.ts";
 import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
 import { openStore } from "./store/open-store.ts";
+import { lockState } from "./store/state-lock.ts";
 import type { Store } from "./store/store.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
@@ -67,6 +68,9 @@ const build = async (
   }: { readonly clock: Clock; readonly log: Log; readonly environment: NodeJS.ProcessEnv },
   parts: Parts,
 ): Promise<SquadronNode> => {
+  // First, hence released last: the next node may use the files only when our runtimes and the store are closed.
+  const lock = await lockState(config.state.path);
+  parts.defer(() => lock.release());
   const metrics = createMetrics();
   const store = await openStore(config.store.url);
   parts.defer(() => store.close());

@@ -8,6 +8,7 @@ import { createFleet } from "../fleet/fleet.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { openStore } from "../store/open-store.ts";
+import { isStateLocked } from "../store/state-lock.ts";
 import { createLog } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { configFile, readConfig } from "./configuration.ts";
@@ -81,15 +82,7 @@ export async function* examine(given: string | undefined): AsyncGenerator<Findin
       return `${config.store.url} opens and can be written`;
     },
   );
-  yield await attempt(
-    "state directory",
-    "Set state.path to a directory that this user can write.",
-    async () => {
-      await mkdir(config.state.path, { recursive: true, mode: 0o700 });
-      await rm(await mkdtemp(join(config.state.path, ".doctor-")), { recursive: true });
-      return `${config.state.path} can be written`;
-    },
-  );
+  yield await checkState(config.state.path);
   yield* checkModels(config);
 }
 
@@ -133,6 +126,22 @@ const checkStart = async ({ runtimes }: Config): Promise<Finding> => {
   } finally {
     await rm(statePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
+};
+
+const checkState = async (path: string): Promise<Finding> => {
+  const name = "state directory";
+  const usable = await attempt(name, "Set state.path to a directory that this user can write.", async () => {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await rm(await mkdtemp(join(path, ".doctor-")), { recursive: true });
+    return (await isStateLocked(path)) ? "" : `${path} can be written`;
+  });
+  if (usable.message !== "") return usable;
+  return {
+    name,
+    state: "warn",
+    message: `a node runs on ${path}`,
+    advice: "A second one would not start: give it its own state.path and store.url.",
+  };
 };
 
 const checkPort = async (

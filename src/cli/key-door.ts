@@ -64,8 +64,11 @@ const storeDoor = ({ store: { url } }: Config): KeyDoor => {
     list: (options) => withKeys(async (store) => (await store.keys.list(options)).map(describe)),
     revoke: (id) =>
       withKeys(async (store) => {
-        if (await store.keys.revoke(id)) return;
-        throw new CommandFailure(exitCodes.failed, "There is no such key, or it is revoked already.");
+        if (!(await store.keys.revoke(id)))
+          throw new CommandFailure(exitCodes.failed, "There is no such key, or it is revoked already.");
+        note(
+          "squadron: SDK connections that a running node has open with it stay open until it is restarted",
+        );
       }),
   };
 };

@@ -52,10 +52,7 @@ const list = async ({
 const revoke = async (id: string, { json, ...options }: KeyOptions): Promise<void> => {
   await withKeyDoor(options, (door) => door.revoke(id));
   if (json) printJson({ id, revoked: true });
-  else
-    print(
-      `${plain(id)} is revoked and refused from now on. SDK connections that are open already stay open.`,
-    );
+  else print(`${plain(id)} is revoked and refused from now on.`);
 };
 
 const roleOption = (): Option =>

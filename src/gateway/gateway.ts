@@ -20,14 +20,17 @@ import { createConnection } from "./connection.ts";
 import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { createHosts } from "./hosts.ts";
+import { createKeyConnections } from "./key-connections.ts";
 import { createRequestOwners } from "./request-owners.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
 /** The one door: every face opens connections here, and here alone runtimes are spoken with. */
 export interface Gateway {
-  /** A new connection of an authenticated client. */
-  connect(principal: Principal, link: ClientLink, githubToken?: Secret): Connection;
+  /** A new connection of a client that was authenticated with this key. Throws `unauthenticated` if it was revoked since. */
+  connect(principal: Principal, link: ClientLink, githubToken: Secret | undefined, keyId: string): Connection;
+  /** Ends every connection that was opened with this key, which is revoked; no new one is opened with it. */
+  disconnectKey(keyId: string): void;
   /** What a runtime may ask of us and tell us. */
   serve(runtime: Runtime): PeerHandler;
   runtimeClosed(runtime: Runtime): void;
@@ -70,6 +73,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const byUser = new Map<string, Set<Connection>>();
   const shares = new Map<string, FairShare>();
   const useLedger = createUseLedger({ store, clock, log });
+  const byKeyId = createKeyConnections();
   const hosts = createHosts({
     services: { useLedger, clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
     policyOf: (tenant) => policyOf(config, tenant),
@@ -176,7 +180,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     get connections() {
       return [...byUser.values()].reduce((sum, { size }) => sum + size, 0);
     },
-    connect(principal, link, githubToken) {
+    disconnectKey: byKeyId.disconnect,
+    connect(principal, link, githubToken, keyId) {
+      byKeyId.check(keyId);
       const key = userKey(principal);
       const share = shares.get(key) ?? createFairShare();
       shares.set(key, share);
@@ -192,6 +198,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
           inference.forget(closed);
           const open = byUser.get(key);
           open?.delete(closed);
+          byKeyId.delete(keyId, closed);
           if (open?.size !== 0) return;
           byUser.delete(key);
           shares.delete(key);
@@ -201,6 +208,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       byUser.set(key, open.add(connection));
       return connection;
     },
+      byKeyId.add(keyId, connection);
     serve: (runtime) => ({
       request: async (frame) => callback(runtime, frame.method ?? "", frame.params()),
       notification: (frame) => {

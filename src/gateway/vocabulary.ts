@@ -21,6 +21,8 @@ export interface ClientLink {
   sendRaw(body: Buffer): void;
   /** Asks the client; rejects if it has no handler, answers with an error, or has gone. */
   request(method: string, params: unknown, options: RequestOptions): Promise<unknown>;
+  /** Ends it from our side, telling the client why. */
+  close(reason: Error): void;
 }
 
 /** One client's presence: a principal, its link, and the sessions that it is attached to. */

@@ -180,7 +180,8 @@ export const adminRoutes = (app: HttpApp, context: HttpContext): void => {
     {
       schema: {
         operationId: "revokeKey",
-        summary: "Revoke a key; it is refused from that moment on (admin, tenant-admin)",
+        summary:
+          "Revoke a key; it is refused from that moment on, and its open connections end (admin, tenant-admin)",
         tags,
         params: z.object({ id: z.string().max(200) }),
         response: { 204: z.undefined().describe("Revoked"), ...failures },
@@ -196,6 +197,7 @@ export const adminRoutes = (app: HttpApp, context: HttpContext): void => {
       ) {
         throw new SquadronError("not_found", "There is no such key, or it is revoked already.");
       }
+      gateway.disconnectKey(row.id);
       audit(request, "key.revoke", row.id);
       return reply.code(204).send();
     },

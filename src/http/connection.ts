@@ -17,7 +17,7 @@ const eventIn = (params: unknown): SessionEvent | undefined => {
 };
 
 /** The gateway's way to a client that only sends requests: its sessions' events go to `onEvent`, it answers no callback. */
-const linkTo = (onEvent: (event: SessionEvent) => void): ClientLink => {
+const linkTo = (onEvent: (event: SessionEvent) => void, close: (reason: Error) => void): ClientLink => {
   const notify = (method: unknown, params: unknown): void => {
     const event = method === "session.event" ? eventIn(params) : undefined;
     if (event !== undefined) onEvent(event);
@@ -25,6 +25,7 @@ const linkTo = (onEvent: (event: SessionEvent) => void): ClientLink => {
   return {
     kind: "http",
     notify,
+    close,
     sendRaw(body) {
       const message: unknown = JSON.parse(body.toString());
       if (isObject(message)) notify(message.method, message.params);
@@ -33,6 +34,15 @@ const linkTo = (onEvent: (event: SessionEvent) => void): ClientLink => {
       throw new SquadronError("method_unknown", `A client of the HTTP API does not answer ${method}.`);
     },
   };
+};
+
+const endings = new WeakMap<FastifyRequest, AbortController>();
+
+/** Aborts when the gateway ends the request's connection. */
+const endingOf = (request: FastifyRequest): AbortController => {
+  const ending = endings.get(request) ?? new AbortController();
+  endings.set(request, ending);
+  return ending;
 };
 
 const nobodyListens = (): void => undefined;
@@ -45,8 +55,9 @@ export const withConnection = <T>(
   onEvent: (event: SessionEvent) => void = nobodyListens,
 ): Promise<T> => {
   const run = async (): Promise<T> => {
-    const { principal, githubToken } = callerOf(request);
-    const connection = gateway.connect(principal, linkTo(onEvent), githubToken);
+    const { principal, githubToken, keyId } = callerOf(request);
+    const link = linkTo(onEvent, (reason) => endingOf(request).abort(reason));
+    const connection = gateway.connect(principal, link, githubToken, keyId);
     log.debug({ request: request.id, connection: connection.id }, "http request connected");
     try {
       return await use(connection);
@@ -64,13 +75,13 @@ export const withConnection = <T>(
   return work;
 };
 
-/** Aborts when the client goes away (`cancelled`) or the server closes (`draining`). */
+/** Aborts when the client goes away (`cancelled`), the server closes (`draining`) or the key is revoked (`unauthenticated`). */
 export const requestSignal = ({ closing }: HttpContext, reply: FastifyReply): AbortSignal => {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new SquadronError("cancelled", "The client went away."));
   reply.raw.once("close", leave);
   if (reply.raw.destroyed) leave();
-  return AbortSignal.any([gone.signal, closing]);
+  return AbortSignal.any([gone.signal, closing, endingOf(reply.request).signal]);
 };
 
 /** The work's result, or the signal's reason if that comes first. The work itself goes on. */

@@ -58,6 +58,7 @@ const createApp = (log: Log): HttpApp => {
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
+  app.removeContentTypeParser("text/plain");
   const parseJson = app.getDefaultJsonParser("error", "error");
   // Many clients name the type of a body that they do not send, with DELETE above all.
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body: string, done) => {

@@ -36,6 +36,13 @@ const frameworkError = (status: number, code: string, message: string): Squadron
     return new SquadronError("too_large", "The body of the request is too large.");
   if (code === "FST_ERR_CTP_INVALID_JSON_BODY")
     return new SquadronError("parse_error", "The body of the request is not JSON.");
+  // Neither curl nor fetch says it by itself.
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    return new SquadronError(
+      "invalid_request",
+      "The body must be JSON and say so: add the header Content-Type: application/json (curl: -H 'Content-Type: application/json').",
+    );
+  }
   return status >= 400 && status < 500 ? new SquadronError("invalid_request", message) : undefined;
 };
 

@@ -14,7 +14,7 @@ const sizes: Readonly<Record<string, number>> = {
 };
 
 /** For messages about text that is not a duration, or not a size. */
-export const durationForm = "a duration such as 500ms, 60s, 5m, 2h or 30d";
+export const durationForm = "a duration such as 60s, 5m or 2h";
 export const sizeForm = "a size such as 512KiB, 64MiB or 2GiB";
 
 const parse = (text: string, units: Readonly<Record<string, number>>): number | undefined => {
@@ -30,7 +30,7 @@ const format = (value: number, units: Readonly<Record<string, number>>): string 
   return `${value / factor}${unit}`;
 };
 
-/** Milliseconds of `60s`, `5m`, `30d`…; `undefined` for anything else, a number without a unit too. */
+/** Milliseconds of `60s`, `5m`, `2h`…; `undefined` for anything else, a number without a unit too. */
 export const parseDuration = (text: string): number | undefined => parse(text, durations);
 
 /** Bytes of `256MiB`, `1GiB`…; `undefined` for anything else, a number without a unit too. */

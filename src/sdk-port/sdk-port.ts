@@ -45,21 +45,24 @@ const serveSocket = (
   let visitor: Visitor = { kind: "stranger" };
   tuneSocket(socket);
 
-  const authenticate = async (params: unknown): Promise<unknown> => {
-    const given = isObject(params) ? params : {};
-    const token = given.token;
-    const { principal, githubToken } = await identity
-      .authenticate(typeof token === "string" ? token : undefined)
-      .catch(inWordsOfARuntime);
+  const recognise = async (token: string | undefined): Promise<Connection> => {
+    const { principal, githubToken, keyId } = await identity.authenticate(token);
     if (visitor.kind !== "stranger") {
       throw new SquadronError(
         "invalid_request",
         "This connection has already said who it is; open another one for another user.",
       );
     }
-    visitor = { kind: "known", connection: gateway.connect(principal, link, githubToken) };
+    const connection = gateway.connect(principal, link, githubToken, keyId);
+    visitor = { kind: "known", connection };
     cancelDeadline();
-    const { id } = visitor.connection;
+    return connection;
+  };
+
+  const authenticate = async (params: unknown): Promise<unknown> => {
+    const given = isObject(params) ? params : {};
+    const token = typeof given.token === "string" ? given.token : undefined;
+    const { id, principal } = await recognise(token).catch(inWordsOfARuntime);
     log.info({ connection: id, tenant: principal.tenant, user: principal.user }, "sdk client connected");
     const wanted = Array.isArray(given.supportedTaskKinds) ? given.supportedTaskKinds : taskKinds;
     return {
@@ -98,6 +101,7 @@ const serveSocket = (
     notify: peer.notify,
     sendRaw: peer.sendRaw,
     request: async (method, params, limits) => (await peer.request(method, params, limits)).result(),
+    close: peer.close,
   };
   const cancelDeadline = clock.after(authenticateWithinMs, () =>
     peer.close(new SquadronError("unauthenticated", `No connect came within ${authenticateWithinMs} ms.`)),

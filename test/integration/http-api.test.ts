@@ -116,10 +116,15 @@ describe("errors", () => {
     };
     expect(await post("{")).toMatchObject({ status: 400, body: { code: "parse_error" } });
     expect(await post('{"prompt":"x","__proto__":{}}')).toMatchObject({ status: 400 });
-    expect(await post("hello", "text/plain")).toMatchObject({
-      status: 400,
-      body: { code: "invalid_request" },
-    });
+    for (const type of ["text/plain", "application/x-www-form-urlencoded"]) {
+      expect(await post('{"prompt":"x"}', type)).toMatchObject({
+        status: 400,
+        body: {
+          code: "invalid_request",
+          detail: expect.stringContaining("curl: -H 'Content-Type: application/json'"),
+        },
+      });
+    }
     expect(await post(JSON.stringify({ prompt: "x".repeat(34 * 1024 * 1024) }))).toMatchObject({
       status: 413,
       body: { code: "too_large" },

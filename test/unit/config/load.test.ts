@@ -199,7 +199,7 @@ tenants:
           "squadron.yaml line 9, auth.keys[1].tenant: expected a tenant's name: 1 to 128 characters without control characters",
           'squadron.yaml line 11, defaults.isolation: expected one of session, user, tenant, shared; did you mean "user"?',
           "squadron.yaml line 12, defaults.onBusy: unknown key",
-          "squadron.yaml line 13, defaults.limits.turnTimeout: expected a duration such as 500ms, 60s, 5m, 2h or 30d, from 1s to 24d",
+          "squadron.yaml line 13, defaults.limits.turnTimeout: expected a duration such as 60s, 5m or 2h, from 1s to 24d",
           "squadron.yaml line 14, defaults.provider.baseUrl: expected an http or https URL without credentials in it",
           "squadron.yaml line 15, defaults.sessions.infinite.backgroundCompactionThreshold: expected a number from 0.01 to 1",
           'squadron.yaml line 18, tenants.acme.isolaton: unknown key; did you mean "isolation"?',

@@ -160,8 +160,11 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
           notify: () => undefined,
           sendRaw: () => undefined,
           request: async () => ({}),
+          close: () => undefined,
           ...link,
         },
+        undefined,
+        "key_1",
       ),
     event(sessionId, type, data = {}) {
       if (present === undefined) throw new Error("There is no runtime.");

@@ -133,6 +133,7 @@ const build = async (
   parts.defer(() => sdk.close());
   const http = await openHttp({ ...config.http, gateway, identity, store, fleet, metrics, clock, log });
   parts.defer(() => http.close());
+  parts.defer(() => gateway.stopTurns());
 
   log.info({ node: config.node.id, sdk: sdk.port, http: http.port }, "squadron is up");
   return {

@@ -41,6 +41,8 @@ export interface Gateway {
   readonly hosts: readonly SessionHost[];
   readonly connections: number;
   readonly services: GatewayServices;
+  /** Ends every turn, visibly. To be called while clients can still be told, before the doors close. */
+  stopTurns(): Promise<void>;
   /** Deletes what an earlier run of this node left of one-shot sessions. */
   removeLeftovers(): Promise<void>;
   close(): Promise<void>;
@@ -62,6 +64,9 @@ export interface GatewayOptions {
 /** Longest wait for sessions to leave their runtimes when the node closes. */
 const closeWithinMs = 2_000;
 
+/** Clients forget what they have received and not yet looked at when their connection ends: time to look at it. */
+const hearingMs = 100;
+
 const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =>
   JSON.stringify([tenant, user]);
 
@@ -71,9 +76,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
+  const byKeyId = createKeyConnections();
   const shares = new Map<string, FairShare>();
   const useLedger = createUseLedger({ store, clock, log });
-  const byKeyId = createKeyConnections();
   const hosts = createHosts({
     services: { useLedger, clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
     policyOf: (tenant) => policyOf(config, tenant),
@@ -196,9 +201,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         share,
         onClosed: (closed) => {
           inference.forget(closed);
+          byKeyId.delete(keyId, closed);
           const open = byUser.get(key);
           open?.delete(closed);
-          byKeyId.delete(keyId, closed);
           if (open?.size !== 0) return;
           byUser.delete(key);
           shares.delete(key);
@@ -206,9 +211,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       });
       const open = byUser.get(key) ?? new Set();
       byUser.set(key, open.add(connection));
+      byKeyId.add(keyId, connection);
       return connection;
     },
-      byKeyId.add(keyId, connection);
     serve: (runtime) => ({
       request: async (frame) => callback(runtime, frame.method ?? "", frame.params()),
       notification: (frame) => {
@@ -231,6 +236,15 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       models.runtimeClosed(runtime.id);
       inference.runtimeClosed(runtime);
       hosts.runtimeClosed(runtime);
+    },
+    async stopTurns() {
+      const busy = hosts.list().filter((host) => host.busy);
+      for (const host of hosts.list()) {
+        host.stop(
+          "The node is shutting down; the turn was interrupted. Send the message again if you want it answered.",
+        );
+      }
+      if (busy.length > 0) await new Promise<void>((resolve) => clock.after(hearingMs, resolve));
     },
     async removeLeftovers() {
       for (const row of await store.sessions.ephemerals()) await hosts.delete(row);

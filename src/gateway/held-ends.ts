@@ -7,6 +7,7 @@ const graceMs = 30;
 /**
  * Ends of a turn for those who did not ask for it, told a moment later than to the one who did. A program that goes on
  * with another connection at once would otherwise get this end just after its own question, and take it for the answer.
+ * The same goes for the idle behind an error, which has told its sender of the end already.
  * An end whose receiver asks within that moment is not told to it at all: its own turn's end comes next.
  */
 export interface HeldEnds {

@@ -3,10 +3,10 @@ import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { type Audience, askedBy, receivers, turnEnds } from "./delivery.ts";
 import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
-import { createHeldEnds } from "./held-ends.ts";
+import type { HeldEnds } from "./held-ends.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
-import type { Attachment } from "./vocabulary.ts";
+import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** Event types that the host must understand; all others pass with only the session id replaced. */
 const understood: ReadonlySet<string> = new Set([
@@ -30,13 +30,13 @@ export const createEventIntake = (options: {
   readonly attachments: readonly Attachment[];
   readonly turns: HostTurns;
   readonly openRequests: OpenRequests;
+  readonly heldEnds: HeldEnds;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
   readonly onEvent: (type: string, data: unknown) => void;
   readonly clock: Clock;
 }): ((frame: Envelope) => void) => {
-  const { session, attachments, turns, openRequests, clock } = options;
+  const { session, attachments, turns, openRequests, heldEnds, clock } = options;
   let releaseIdle: (() => void) | undefined;
-  const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
   const take = (frame: Envelope): void => {
     const type = frame.eventType ?? "";
@@ -70,17 +70,18 @@ export const createEventIntake = (options: {
           options.clientMessageId,
         );
         connection.link.notify("session.event", { ...(params as object), sessionId: name, event: shown });
-      } else if (
-        turnEnds.has(type) &&
-        sender !== undefined &&
-        connection !== sender &&
-        connection.link.kind === "sdk"
-      ) {
+      } else if (turnEnds.has(type) && comesLate(connection, sender, type)) {
         heldEnds.hold(attachment, () => connection.link.sendRaw(frame.withSessionId(name)));
       } else connection.link.sendRaw(frame.withSessionId(name));
     }
     if (type === "session.idle") turns.idle(data);
   };
+
+  /** An error has told its sender of the end already: the idle behind it is news to nobody who has asked again by then. */
+  const comesLate = (connection: Connection, sender: Connection | undefined, type: string): boolean =>
+    connection.link.kind === "sdk" &&
+    sender !== undefined &&
+    (connection !== sender || (turns.failed && type !== "session.error"));
 
   /** An idle that overtook the error of its turn would let the sender's next message get that error. */
   const holdIdle = (frame: Envelope): void => {

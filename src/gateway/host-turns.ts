@@ -6,6 +6,7 @@ import type { Usage } from "../models/grant.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
+import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import { createTurnRunner, type TurnRunner } from "./turn-runner.ts";
 import type { Attachment } from "./vocabulary.ts";
@@ -23,6 +24,7 @@ export const createHostTurns = (options: {
   readonly attachments: readonly Attachment[];
   readonly call: (method: string, params: Readonly<Record<string, unknown>>) => Promise<Envelope>;
   readonly renamed: Map<string, string>;
+  readonly heldEnds: HeldEnds;
   readonly onSettled: () => void;
 }): HostTurns => {
   const { clock, store, metrics, log, useLedger } = options.services;
@@ -50,7 +52,9 @@ export const createHostTurns = (options: {
         "session.event",
         event("session.error", { errorType: "squadron", message }),
       );
-      attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" }));
+      options.heldEnds.hold(attachment, () =>
+        attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" })),
+      );
     }
   };
 
@@ -116,6 +120,13 @@ export const createHostTurns = (options: {
         message,
       );
       runner.interrupt(message);
+    },
+    stop(message) {
+      if (runner.current !== undefined || runner.waiting > 0) announce(options.attachments, message);
+      runner.stop(message);
+    },
+    get failed() {
+      return runner.failed;
     },
     countTokens: ({ inputTokens, outputTokens }) => useLedger.used(session, inputTokens, outputTokens),
     waits: runner.waits,

@@ -6,6 +6,7 @@ import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { SessionRow } from "../store/store.ts";
 import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
+import { createHeldEnds } from "./held-ends.ts";
 import { askAttachment } from "./host-callbacks.ts";
 import { createEventIntake } from "./host-events.ts";
 import type { HostServices } from "./host-services.ts";
@@ -96,7 +97,18 @@ export const createSessionHost = (options: {
     else scheduleSleep();
   };
 
-  const turns = createHostTurns({ services, policy, row, attachments, call, renamed, onSettled: settled });
+  const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
+
+  const turns = createHostTurns({
+    services,
+    policy,
+    row,
+    attachments,
+    call,
+    renamed,
+    heldEnds,
+    onSettled: settled,
+  });
 
   const scheduleSleep = (): void => {
     cancelIdleTimer();
@@ -120,6 +132,7 @@ export const createSessionHost = (options: {
     attachments,
     turns,
     openRequests,
+    heldEnds,
     clientMessageId: (id) => renamed.get(id),
     onEvent: (type, data) => {
       upstream.foldEvent(type, data);
@@ -226,6 +239,9 @@ export const createSessionHost = (options: {
     get created() {
       return upstream.created;
     },
+    get waiting() {
+      return turns.waiting;
+    },
     get busy() {
       return turns.current !== undefined || turns.waiting > 0;
     },
@@ -244,6 +260,7 @@ export const createSessionHost = (options: {
     call,
     send: turns.send,
     abort: turns.abort,
+    stop: turns.stop,
     async updateOptions(changed) {
       const shown = upstream.shield(changed);
       const frame = await call("session.options.update", shown);

@@ -48,10 +48,14 @@ export interface TurnRunner {
   abort(sender: Connection): Promise<Envelope>;
   /** The runtime has gone. */
   interrupt(message: string): void;
+  /** The node is closing: the running turn is interrupted, waiting ones are refused, and so is every later one. */
+  stop(message: string): void;
   /** Has this sender a later turn than the running one? */
   waits(sender: Connection): boolean;
   /** Has this sender any turn that has not ended? */
   asks(sender: Connection): boolean;
+  /** Has a `session.error` of the running turn come? */
+  readonly failed: boolean;
   /** Must a `session.error` of the running turn still come? */
   readonly owesError: boolean;
 }
@@ -79,6 +83,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     { resolve(id: string): void; reject(error: unknown): void }
   >();
   let progress: Progress | undefined;
+  let stopped: SquadronError | undefined;
 
   const finish = (turn: Turn<Connection>, outcome: TurnOutcome): void => {
     const done = progress;
@@ -159,6 +164,14 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     );
   };
 
+  const interrupt = (message: string): void => {
+    const turn = queue.current;
+    if (turn === undefined) return;
+    acceptances.get(turn)?.reject(new SquadronError("runtime_gone", message));
+    acceptances.delete(turn);
+    finish(turn, { kind: "interrupted", message });
+  };
+
   const observe = (type: string, data: unknown): void => {
     const turn = queue.current;
     if (turn === undefined || progress === undefined || !isObject(data)) return;
@@ -197,6 +210,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     observe,
     async send(sender, parameters) {
+      if (stopped !== undefined) throw stopped;
       const turn = queue.add(newUuid(), sender, parameters, clock.monotonic());
       if (queue.current !== undefined || queue.waiting > 1) return { messageId: turn.id, turn };
       const { promise, resolve, reject } = Promise.withResolvers<string>();
@@ -220,12 +234,18 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       });
       return options.abortUpstream();
     },
-    interrupt(message) {
-      const turn = queue.current;
-      if (turn === undefined) return;
-      acceptances.get(turn)?.reject(new SquadronError("runtime_gone", message));
-      acceptances.delete(turn);
-      finish(turn, { kind: "interrupted", message });
+    interrupt,
+    stop(message) {
+      const error = new SquadronError(
+        "draining",
+        "The node is shutting down and did not begin with this message; send it again.",
+      );
+      stopped = error;
+      queue.cancelWaiting(() => true, { kind: "refused", error });
+      interrupt(message);
+    },
+    get failed() {
+      return progress?.error !== undefined;
     },
     get owesError() {
       return progress?.failing === true && progress.error === undefined;

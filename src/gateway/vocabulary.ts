@@ -99,6 +99,8 @@ export interface SessionHost {
   readonly created: boolean;
   readonly attachments: readonly Attachment[];
   readonly busy: boolean;
+  /** Messages that wait for the running turn to end. */
+  readonly waiting: number;
   readonly grant: ModelGrant;
   /** The client that makes the session's model calls, if one does. */
   readonly inferenceBy: Connection | undefined;
@@ -117,6 +119,8 @@ export interface SessionHost {
   call(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
   send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   abort(connection: Connection): Promise<Envelope>;
+  /** The node is closing: turns end as interrupted or refused, and whoever waits is told. */
+  stop(message: string): void;
   updateOptions(options: JsonObject): Promise<Envelope>;
   /** `session.provider.add`, its keys kept here. */
   addProviders(params: JsonObject): Promise<Envelope>;

@@ -376,6 +376,9 @@ test("a node that closes ends waits and streams, and says why", async () => {
   });
   await eventually(() => node.model.holding("closing") === 2, { what: "both turns run" });
   await within(node.node.close(), { what: "the node closes" });
-  expect((await streamed).at(-1)).toMatchObject({ event: "stream.closed", data: { code: "draining" } });
-  expect(await waiting).toMatchObject({ status: 503, body: { code: "draining" } });
+  expect((await streamed).at(-1)).toMatchObject({
+    event: "turn.interrupted",
+    data: { code: "turn_interrupted" },
+  });
+  expect(await waiting).toMatchObject({ status: 503, body: { code: "turn_interrupted" } });
 });

@@ -135,7 +135,7 @@ test("a one-shot prompt leaves nothing when its node closes", async () => {
   });
   await eventually(() => node.model.holding("close") > 0, { what: "the model is answering" });
   await node.node.close();
-  expect(await answer).toMatchObject({ status: 503, body: { code: "draining" } });
+  expect(await answer).toMatchObject({ status: 503, body: { code: "turn_interrupted" } });
   expect(await filesWith(directory.path, marker)).toEqual([]);
   const store = await openStore(node.node.config.store.url);
   expect(await store.sessions.ephemerals()).toEqual([]);

@@ -8,6 +8,7 @@ import type { ModelGrant, ModelLog, Usage } from "./grant.ts";
 import type { RequestStart } from "./protocol.ts";
 import { type ResolvedRoute, responseHeaders, upstreamHeaders } from "./route.ts";
 import { errorBody, redacted, scrubbedError } from "./scrub.ts";
+import { createStreamScrubber } from "./stream-scrub.ts";
 import type { Upstream } from "./upstream.ts";
 import { createUsageMeter } from "./usage.ts";
 
@@ -62,18 +63,24 @@ const passAnswer = async (context: CallContext, response: Dispatcher.ResponseDat
   const { answer, onUsage } = context;
   const contentType = String(response.headers["content-type"] ?? "");
   const meter = createUsageMeter(model, contentType);
+  const scrubs = contentType.startsWith("text/event-stream") && !context.resolved.route.verbatim;
+  const scrubber = scrubs ? createStreamScrubber() : undefined;
   try {
     await answer.start(response.statusCode, responseHeaders(context.resolved.route, response.headers));
     let pieceBytes = firstPieceBytes;
-    // The next bytes are read only when the runtime has taken these: its pace is the provider's.
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
-      meter.push(chunk);
-      for (let at = 0; at < chunk.length; pieceBytes *= pieceGrowth) {
-        const piece = chunk.subarray(at, at + pieceBytes);
+    const pass = async (bytes: Buffer): Promise<void> => {
+      for (let at = 0; at < bytes.length; pieceBytes *= pieceGrowth) {
+        const piece = bytes.subarray(at, at + pieceBytes);
         await answer.write(piece);
         at += piece.length;
       }
+    };
+    // The next bytes are read only when the runtime has taken these: its pace is the provider's.
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      meter.push(chunk);
+      await pass(scrubber?.push(chunk) ?? chunk);
     }
+    if (scrubber !== undefined) await pass(scrubber.end());
     await answer.end();
   } finally {
     // A cut answer has been paid for as well.

@@ -5,6 +5,7 @@ import { isCancelled } from "./failure.ts";
 import type { CallContext } from "./http-call.ts";
 import { upstreamHeaders } from "./route.ts";
 import { errorBody, redacted, scrubbedError } from "./scrub.ts";
+import { scrubbedText } from "./stream-scrub.ts";
 import { createUsageMeter } from "./usage.ts";
 
 /** A model call that is a websocket: messages in both directions until one side closes. */
@@ -26,6 +27,7 @@ const normalClosures = new Set([1000, 1001, 1005]);
 const answersEnd = /"type"\s*:\s*"(response\.(completed|failed|incomplete)|error)"/;
 const typeHead = 400;
 const isError = /^\s*\{\s*"type"\s*:\s*"error"/;
+const failed = /"type"\s*:\s*"response\.failed"/;
 
 const joined = (headers: Record<string, string | string[]>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value].flat().join(", ")]));
@@ -125,7 +127,7 @@ export const openSocketCall = (
       meter.message(text);
       const usage = meter.take();
       if (usage !== undefined) onUsage(usage);
-      return deliver(text);
+      return deliver(failed.test(head) ? scrubbedText(text) : text);
     }
     log.warn(
       { session: sessionId, providerError: redacted(text, secrets) },

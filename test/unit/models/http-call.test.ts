@@ -171,6 +171,22 @@ describe("a model call over HTTP", () => {
     expect(pipe.known(id).ended).toBe(false);
   });
 
+  test("an error inside a stream is scrubbed, what came before it passes", async () => {
+    const provider = await providerWith((_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
+      response.write('data: {"choices":[]}\n\ndata: {"err');
+      response.end('or":{"code":"server_error","message":"org-SECRET"}}\n\n');
+    });
+    const { start, send, pipe, finished } = gatewayWith({ routes: [routeTo(provider.url)] });
+    const id = await start(modelUrl);
+    await send(id, '{"model":"m1"}');
+    await finished(id);
+    const body = bodyOf(pipe.known(id));
+    expect(body).toContain('data: {"choices":[]}\n\n');
+    expect(body).toContain('"code":"server_error"');
+    expect(body).not.toContain("SECRET");
+  });
+
   test("a closed runtime and an answer that nobody takes end the call at the provider", async () => {
     const provider = await providerWith((_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" }).write("data: {}\n\n");

@@ -115,6 +115,28 @@ describe("a model call over a websocket", () => {
     });
   });
 
+  test("an answer that fails on its way is scrubbed too", async () => {
+    const provider = stack.use(
+      await startWsProvider((client) =>
+        client.send(
+          JSON.stringify({
+            type: "response.failed",
+            response: { id: "r", error: { code: "server_error", message: "org-SECRET" } },
+          }),
+        ),
+      ),
+    );
+    const { open, say, pipe } = gatewayWith({ routes: [routeTo(provider.url)] });
+    const id = await open();
+    await say(id, create("m1"));
+    await eventually(() => pipe.known(id).chunks.length === 1, { what: "the failure" });
+    expect(bodyOf(pipe.known(id))).not.toContain("SECRET");
+    expect(JSON.parse(bodyOf(pipe.known(id)))).toMatchObject({
+      type: "response.failed",
+      response: { id: "r", error: { code: "server_error" } },
+    });
+  });
+
   test("the provider's end is an end, a cut is a failure", async () => {
     const provider = stack.use(
       await startWsProvider((client, text) => (text.includes("cut") ? client.cut() : client.close(1000))),

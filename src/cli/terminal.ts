@@ -21,8 +21,7 @@ export const styled = (style: Style, text: string): string =>
   styleText(style, text, { stream: process.stdout });
 
 // A name or a title of a client's choosing must not steer the terminal.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+const controls = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Foreign text without what could move the cursor, colour or reorder the terminal's lines. */
 export const plain = (text: string): string => text.replaceAll(controls, "�");

@@ -6,6 +6,9 @@ import type { Log } from "../telemetry/log.ts";
 import { RawJson } from "../wire/peer.ts";
 import type { Connection, SessionHost } from "./vocabulary.ts";
 
+/** How long a runtime may take to accept a piece of an answer. */
+const acceptWithinMs = 30_000;
+
 /** Calls that one connection may have open; more are told to the runtime as failed. */
 const maxCalls = 256;
 
@@ -54,12 +57,11 @@ export const createClientInference = (log: Log): ClientInference => {
   /** Tells the runtime that nobody will answer. */
   const fail = ({ runtime, runtimeId }: Call, message: string): void => {
     runtime.peer
-      .request("llmInference.httpResponseChunk", {
-        requestId: runtimeId,
-        data: "",
-        end: true,
-        error: { message, code: "client_gone" },
-      })
+      .request(
+        "llmInference.httpResponseChunk",
+        { requestId: runtimeId, data: "", end: true, error: { message, code: "client_gone" } },
+        { timeoutMs: acceptWithinMs },
+      )
       .catch((error) =>
         log.info({ runtime: runtime.id, error }, "a runtime did not take the end of a model call"),
       );
@@ -122,7 +124,11 @@ export const createClientInference = (log: Log): ClientInference => {
       const call = byClientId.get(String(params.requestId));
       if (call === undefined || call.connection !== connection) return { accepted: false };
       if (params.end === true || isObject(params.error)) drop(call);
-      const frame = await call.runtime.peer.request(method, { ...params, requestId: call.runtimeId });
+      const frame = await call.runtime.peer.request(
+        method,
+        { ...params, requestId: call.runtimeId },
+        { timeoutMs: acceptWithinMs },
+      );
       return new RawJson(frame.resultBytes());
     },
     forget(connection) {

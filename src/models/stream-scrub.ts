@@ -38,6 +38,7 @@ export const scrubbedText = (text: string): string => {
 };
 
 const field = "data:";
+const nothing = Buffer.alloc(0);
 
 const scrubbedLine = (line: string): string => {
   if (!line.startsWith(field)) return line;
@@ -55,7 +56,16 @@ export interface StreamScrubber {
 }
 
 export const createStreamScrubber = (): StreamScrubber => {
-  let tail: Buffer = Buffer.alloc(0);
+  /** Pieces of the line that has not ended. */
+  let open: Buffer[] = [];
+  let openBytes = 0;
+
+  const taken = (last: Buffer): Buffer => {
+    const bytes = open.length === 0 ? last : Buffer.concat([...open, last]);
+    open = [];
+    openBytes = 0;
+    return judged(bytes);
+  };
 
   const judged = (lines: Buffer): Buffer =>
     lines.includes('"error"')
@@ -64,18 +74,16 @@ export const createStreamScrubber = (): StreamScrubber => {
 
   return {
     push(chunk) {
-      const bytes = tail.length === 0 ? chunk : Buffer.concat([tail, chunk]);
-      const end = bytes.lastIndexOf(0x0a) + 1;
-      tail = bytes.subarray(end);
-      if (tail.length > maxLineBytes) {
+      const end = chunk.lastIndexOf(0x0a) + 1;
+      const whole = end === 0 ? nothing : taken(chunk.subarray(0, end));
+      const rest = chunk.subarray(end);
+      if (rest.length > 0) open.push(rest);
+      openBytes += rest.length;
+      if (openBytes > maxLineBytes) {
         throw new Error(`A line of the provider's answer is longer than ${maxLineBytes} bytes.`);
       }
-      return judged(bytes.subarray(0, end));
+      return whole;
     },
-    end() {
-      const rest = judged(tail);
-      tail = Buffer.alloc(0);
-      return rest;
-    },
+    end: () => taken(nothing),
   };
 };

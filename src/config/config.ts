@@ -13,6 +13,8 @@ export interface ProviderConfig {
 }
 
 export interface Allow {
+  /** Everything that the runtime offers, except what would stop or reconfigure it under us; the other switches count as open. */
+  readonly all: boolean;
   /** Model ids, `*` as wildcard. */
   readonly models: readonly string[];
   /** May a client bring its own provider (any URL that this host can reach)? */
@@ -32,6 +34,8 @@ export interface Policy {
   readonly provider?: ProviderConfig;
   readonly githubToken?: Secret;
   readonly sessions: {
+    /** A session that nobody has used for so long is deleted. */
+    readonly ttlMs: number;
     readonly hibernateAfterMs: number;
     readonly infinite: { readonly enabled: boolean; readonly backgroundCompactionThreshold: number };
   };
@@ -39,6 +43,12 @@ export interface Policy {
     readonly turnTimeoutMs: number;
     readonly queueLength: number;
     readonly callbackTimeoutMs: number;
+    /** Files of one session in the store; the same for those of a unit. */
+    readonly maxSizeBytes: number;
+    readonly sessionsPerUser?: number;
+    readonly sessionsPerTenant?: number;
+    /** Sessions in runtimes at once. */
+    readonly livePerTenant?: number;
   };
   readonly allow: Allow;
 }
@@ -51,6 +61,15 @@ export interface StaticKey {
   readonly githubToken?: Secret;
 }
 
+export interface SandboxConfig {
+  readonly kind: "none" | "bubblewrap";
+  readonly network: "none" | "host";
+  /** Bounds of one box: all its processes together. */
+  readonly memoryBytes: number;
+  readonly processes: number;
+  readonly cpus: number;
+}
+
 export interface RuntimesConfig {
   /** `auto`: the binary that the installed SDK brings. */
   readonly command: string;
@@ -60,6 +79,15 @@ export interface RuntimesConfig {
   readonly workingDirectory: string;
   readonly startTimeoutMs: number;
   readonly max: number;
+  /** Sessions in the runtimes' memory at once, all together. */
+  readonly maxSessions: number;
+  /** Memory of all runtimes together; unset: no bound but the recycling of each. */
+  readonly memoryBytes?: number;
+  /** Started runtimes that wait for a unit. */
+  readonly spares: number;
+  readonly probeEveryMs: number;
+  readonly recycle: { readonly turns: number; readonly memoryBytes: number; readonly ageMs: number };
+  readonly sandbox: SandboxConfig;
 }
 
 export interface ModelsConfig {
@@ -73,7 +101,7 @@ export interface ModelsConfig {
 }
 
 export interface Config {
-  readonly node: { readonly id: string };
+  readonly node: { readonly id: string; readonly drainTimeoutMs: number };
   readonly sdk: { readonly host: string; readonly port: number; readonly maxFrameBytes: number };
   readonly http: { readonly host: string; readonly port: number };
   readonly auth: { readonly keys: readonly StaticKey[] };

@@ -153,10 +153,102 @@ export interface AuditStore {
   list(options: { tenant?: string; limit: number; before?: number }): Promise<readonly AuditEntry[]>;
 }
 
+/** Whose files: those of a session (its directory in a runtime's `session-state`), or of a unit (settings, working directory). */
+export type FileScope =
+  | { readonly kind: "session"; readonly id: string }
+  | { readonly kind: "unit"; readonly key: string };
+
+/** Paths are relative with `/` between their parts, and never lead out. */
+export type FileChange =
+  | {
+      readonly kind: "append";
+      readonly path: string;
+      /** The size that is stored; anything else is refused. */
+      readonly at: number;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: "replace"; readonly path: string; readonly mode: number; readonly bytes: Uint8Array }
+  | { readonly kind: "remove"; readonly path: string };
+
+export interface StoredFile {
+  readonly path: string;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly bytes: Uint8Array;
+}
+
+export type EndedTurnState = "completed" | "failed" | "aborted" | "interrupted" | "refused";
+
+/** A turn as a fact. Times are milliseconds since 1970. */
+export interface TurnRow {
+  readonly id: string;
+  readonly sessionId: string;
+  /** The user who asked. */
+  readonly sender: string;
+  readonly state: "accepted" | "begun" | EndedTurnState;
+  readonly acceptedAt: number;
+  readonly begunAt: number | null;
+  readonly endedAt: number | null;
+  /** The runtime's id of its message, once known. */
+  readonly runtimeMessageId: string | null;
+  /** Why it did not complete. */
+  readonly reason: string | null;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export interface TurnEnd
+  extends Pick<TurnRow, "id" | "runtimeMessageId" | "reason" | "inputTokens" | "outputTokens"> {
+  readonly state: EndedTurnState;
+  readonly endedAt: number;
+}
+
+/** What a session has changed since `version`, to be stored whole or not at all. */
+export interface Commit {
+  readonly sessionId: string;
+  readonly epoch: number;
+  readonly version: number;
+  readonly files: readonly FileChange[];
+  /** Of all the session's files after it. */
+  readonly maxBytes: number;
+  readonly unit?: { readonly key: string; readonly files: readonly FileChange[]; readonly maxBytes: number };
+  readonly turn?: TurnEnd;
+}
+
+export interface StateStore {
+  /**
+   * Begins a new epoch of the session: from now on only it may commit, and turns that an older one had begun are
+   * `interrupted`, all in one transaction. Undefined when there is no such session.
+   */
+  acquire(sessionId: string, at: number): Promise<{ epoch: number; version: number } | undefined>;
+  /** In one transaction. Rejects with `fenced` when epoch or version are not the newest, with `too_large`, with `store_unavailable`. */
+  commit(commit: Commit): Promise<{ version: number; sizeBytes: number }>;
+  /** Verified by their checksums. */
+  files(scope: FileScope): Promise<readonly StoredFile[]>;
+}
+
+export interface TurnStore {
+  /** Nothing happens when the session has been deleted meanwhile. */
+  insert(row: TurnRow): Promise<void>;
+  begin(id: string, at: number): Promise<void>;
+  /** The end of a turn that changed no file; of one that has ended already nothing is changed. */
+  end(end: TurnEnd): Promise<void>;
+  byId(sessionId: string, id: string): Promise<TurnRow | undefined>;
+  /** Newest first; `before` is the `acceptedAt` and id of the last one of the page before. */
+  list(
+    sessionId: string,
+    page: { limit: number; before?: Pick<TurnRow, "acceptedAt" | "id"> },
+  ): Promise<readonly TurnRow[]>;
+  /** Ends all that earlier nodes had begun as `interrupted` and all that had only been accepted as `refused`; how many. */
+  settleAll(at: number): Promise<number>;
+}
+
 /** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
 export interface Store {
   readonly sessions: SessionStore;
   readonly messageIds: MessageIdStore;
+  readonly state: StateStore;
+  readonly turns: TurnStore;
   readonly keys: KeyStore;
   readonly audit: AuditStore;
   /** Resolves when the store can be written. */

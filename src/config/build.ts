@@ -2,20 +2,45 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { Secret } from "../kernel/secret.ts";
-import type { Config, Policy } from "./config.ts";
+import type { Allow, Config, Policy } from "./config.ts";
 import type { File, FilePolicy } from "./schema.ts";
+
+/** What `allow: all` opens, for all who ask one switch only. */
+const everything: Allow = {
+  all: true,
+  models: ["*"],
+  provider: true,
+  tools: ["custom:*", "builtin:*", "mcp:*"],
+  mcp: { http: true, stdio: true },
+  workingDirectories: ["/"],
+};
+
+const toAllow = (allow: FilePolicy["allow"], base: string): Allow =>
+  allow === "all"
+    ? everything
+    : {
+        ...allow,
+        all: false,
+        workingDirectories: allow.workingDirectories.map((path) => resolve(base, path)),
+      };
 
 const toPolicy = (policy: FilePolicy, base: string): Policy => {
   const { sessions, limits, allow, ...rest } = policy;
+  const { turnTimeout, callbackTimeout, maxSize, ...counts } = limits;
   return {
     ...rest,
-    sessions: { hibernateAfterMs: sessions.hibernateAfter, infinite: sessions.infinite },
-    limits: {
-      turnTimeoutMs: limits.turnTimeout,
-      queueLength: limits.queueLength,
-      callbackTimeoutMs: limits.callbackTimeout,
+    sessions: {
+      ttlMs: sessions.ttl,
+      hibernateAfterMs: sessions.hibernateAfter,
+      infinite: sessions.infinite,
     },
-    allow: { ...allow, workingDirectories: allow.workingDirectories.map((path) => resolve(base, path)) },
+    limits: {
+      ...counts,
+      turnTimeoutMs: turnTimeout,
+      callbackTimeoutMs: callbackTimeout,
+      maxSizeBytes: maxSize,
+    },
+    allow: toAllow(allow, base),
   };
 };
 
@@ -29,8 +54,9 @@ const nodeId = (id: string): string =>
 /** The checked file as the rest of the code sees it: paths absolute, units in the names. */
 export const buildConfig = (file: File, tenants: ReadonlyMap<string, FilePolicy>, base: string): Config => {
   const { runtimes, models, sdk } = file;
+  const { recycle, sandbox } = runtimes;
   return {
-    node: { id: nodeId(file.node.id) },
+    node: { id: nodeId(file.node.id), drainTimeoutMs: file.node.drainTimeout },
     sdk: { host: sdk.host, port: sdk.port, maxFrameBytes: sdk.maxFrame },
     http: file.http,
     auth: file.auth,
@@ -44,6 +70,18 @@ export const buildConfig = (file: File, tenants: ReadonlyMap<string, FilePolicy>
         runtimes.workingDirectory === "auto" ? "auto" : resolve(base, runtimes.workingDirectory),
       startTimeoutMs: runtimes.startTimeout,
       max: runtimes.max,
+      maxSessions: runtimes.maxSessions,
+      ...(runtimes.memory !== undefined && { memoryBytes: runtimes.memory }),
+      spares: runtimes.spares,
+      probeEveryMs: runtimes.probeEvery,
+      recycle: { turns: recycle.turns, memoryBytes: recycle.memory, ageMs: recycle.age },
+      sandbox: {
+        kind: sandbox.kind,
+        network: sandbox.network,
+        memoryBytes: sandbox.memory,
+        processes: sandbox.processes,
+        cpus: sandbox.cpus,
+      },
     },
     models: {
       connectTimeoutMs: models.connectTimeout,

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import type { Json, JsonObject } from "../kernel/json.ts";
 import { Secret } from "../kernel/secret.ts";
 import { formatDuration, formatSize } from "../kernel/units.ts";
-import type { Config, Policy } from "./config.ts";
+import type { Config, Policy, RuntimesConfig } from "./config.ts";
 
 /** A copy as plain data, each `Secret` masked. */
 const plain = (value: unknown): Json => {
@@ -14,21 +14,55 @@ const plain = (value: unknown): Json => {
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null;
 };
 
-const describePolicy = ({ sessions, limits, ...rest }: Policy): Record<string, unknown> => ({
-  ...rest,
-  sessions: { hibernateAfter: formatDuration(sessions.hibernateAfterMs), infinite: sessions.infinite },
-  limits: {
-    turnTimeout: formatDuration(limits.turnTimeoutMs),
-    queueLength: limits.queueLength,
-    callbackTimeout: formatDuration(limits.callbackTimeoutMs),
+const describePolicy = ({ sessions, limits, allow, ...rest }: Policy): Record<string, unknown> => {
+  const { turnTimeoutMs, callbackTimeoutMs, maxSizeBytes, ...counts } = limits;
+  return {
+    ...rest,
+    sessions: {
+      ttl: formatDuration(sessions.ttlMs),
+      hibernateAfter: formatDuration(sessions.hibernateAfterMs),
+      infinite: sessions.infinite,
+    },
+    limits: {
+      turnTimeout: formatDuration(turnTimeoutMs),
+      callbackTimeout: formatDuration(callbackTimeoutMs),
+      maxSize: formatSize(maxSizeBytes),
+      ...counts,
+    },
+    allow: allow.all ? "all" : allow,
+  };
+};
+
+const describeRuntimes = ({ recycle, sandbox, ...runtimes }: RuntimesConfig): Record<string, unknown> => ({
+  command: runtimes.command,
+  args: runtimes.args,
+  env: runtimes.env,
+  workingDirectory: runtimes.workingDirectory,
+  startTimeout: formatDuration(runtimes.startTimeoutMs),
+  max: runtimes.max,
+  maxSessions: runtimes.maxSessions,
+  ...(runtimes.memoryBytes !== undefined && { memory: formatSize(runtimes.memoryBytes) }),
+  spares: runtimes.spares,
+  probeEvery: formatDuration(runtimes.probeEveryMs),
+  recycle: {
+    turns: recycle.turns,
+    memory: formatSize(recycle.memoryBytes),
+    age: formatDuration(recycle.ageMs),
+  },
+  sandbox: {
+    kind: sandbox.kind,
+    network: sandbox.network,
+    memory: formatSize(sandbox.memoryBytes),
+    processes: sandbox.processes,
+    cpus: sandbox.cpus,
   },
 });
 
 /** The effective configuration in the shape of the file, defaults written out, paths absolute, secrets masked. */
 export const describeConfig = (config: Config): JsonObject => {
-  const { sdk, runtimes, models } = config;
+  const { sdk, models } = config;
   const described: Record<keyof Config, unknown> = {
-    node: config.node,
+    node: { id: config.node.id, drainTimeout: formatDuration(config.node.drainTimeoutMs) },
     sdk: { host: sdk.host, port: sdk.port, maxFrame: formatSize(sdk.maxFrameBytes) },
     http: config.http,
     auth: config.auth,
@@ -36,14 +70,7 @@ export const describeConfig = (config: Config): JsonObject => {
     tenants: Object.fromEntries(
       Object.entries(config.tenants).map(([tenant, policy]) => [tenant, describePolicy(policy)]),
     ),
-    runtimes: {
-      command: runtimes.command,
-      args: runtimes.args,
-      env: runtimes.env,
-      workingDirectory: runtimes.workingDirectory,
-      startTimeout: formatDuration(runtimes.startTimeoutMs),
-      max: runtimes.max,
-    },
+    runtimes: describeRuntimes(config.runtimes),
     models: {
       connectTimeout: formatDuration(models.connectTimeoutMs),
       idleTimeout: formatDuration(models.idleTimeoutMs),

@@ -68,11 +68,11 @@ const unit = (
     return z.NEVER;
   });
 
-/** Milliseconds. */
-export const duration = (minMs = 1) =>
-  unit(`${durationForm}, from ${formatDuration(minMs)} to ${formatDuration(maxDurationMs)}`, parseDuration, [
+/** Milliseconds. One that no single timer waits for may be longer than Node's timers can. */
+export const duration = (minMs = 1, maxMs = maxDurationMs) =>
+  unit(`${durationForm}, from ${formatDuration(minMs)} to ${formatDuration(maxMs)}`, parseDuration, [
     minMs,
-    maxDurationMs,
+    maxMs,
   ]);
 
 /** Bytes. */

@@ -50,12 +50,14 @@ const below =
 const check = (value: unknown) => {
   const file = fileSchema.safeParse(value);
   const tenants = checkTenants(value);
+  // As it is written, so that what is wrong elsewhere does not hide this.
+  const sandbox = valueAt(value, ["runtimes", "sandbox", "kind"]) === "bubblewrap" ? "bubblewrap" : "none";
   const problems = [
     ...(file.error ? keyProblems(fileSchema, value, file.error.issues) : []),
     ...tenants.problems,
-    ...(file.success ? hostAccessProblems(file.data.defaults).map(below("defaults")) : []),
+    ...(file.success ? hostAccessProblems(file.data.defaults, sandbox).map(below("defaults")) : []),
     ...[...tenants.policies].flatMap(([tenant, policy]) =>
-      hostAccessProblems(policy).map(below("tenants", tenant)),
+      hostAccessProblems(policy, sandbox).map(below("tenants", tenant)),
     ),
   ];
   return file.success

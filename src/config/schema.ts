@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isObject } from "../kernel/json.ts";
 import {
   choice,
   duration,
@@ -41,6 +42,38 @@ const provider = group({
   error: "expected either apiKey or bearerToken, not both",
 });
 
+const count = () => whole(1, 1_000_000_000);
+const day = 86_400_000;
+const mebibyte = 2 ** 20;
+const gibibyte = 2 ** 30;
+const tebibyte = 2 ** 40;
+
+const allowSection = group({
+  all: yesOrNo().default(false),
+  models: list(text("a model's id, * as wildcard"), "a list of model ids").default(["*"]),
+  provider: yesOrNo().default(false),
+  tools: list(
+    text("a tool pattern such as custom:*, builtin:ask_user or mcp:*", /^(custom|builtin|mcp):\S+$/),
+    "a list of tool patterns",
+  ).default(["custom:*"]),
+  mcp: section({ http: yesOrNo().default(false), stdio: yesOrNo().default(false) }),
+  workingDirectories: list(text("a directory"), "a list of directories").default([]),
+});
+
+const opensAll = (written: unknown): boolean =>
+  written === "all" || (isObject(written) && (written.all === true || written.all === "true"));
+
+/** `all`, or a section of switches. What says both would leave open which of them counts. */
+const allow = z
+  .preprocess((written, context) => {
+    if (opensAll(written) && isObject(written) && Object.keys(written).length > 1) {
+      context.addIssue({ code: "custom", message: "expected either all or the other switches, not both" });
+      return z.NEVER;
+    }
+    return written === "all" ? { all: true } : (written ?? {});
+  }, allowSection)
+  .transform(({ all, ...switches }) => (all ? ("all" as const) : switches));
+
 /** The policy of a tenant as the file writes it; tenants write only what differs. */
 export const policySchema = section({
   isolation: choice("session", "user", "tenant", "shared").default("user"),
@@ -49,6 +82,7 @@ export const policySchema = section({
   provider: provider.exactOptional(),
   githubToken: secret("a GitHub token").exactOptional(),
   sessions: section({
+    ttl: duration(60_000, 3_650 * day).default(30 * day),
     hibernateAfter: duration().default(300_000),
     infinite: section({
       enabled: yesOrNo().default(true),
@@ -59,17 +93,12 @@ export const policySchema = section({
     turnTimeout: duration(1_000).default(1_800_000),
     queueLength: whole(1, 100_000).default(100),
     callbackTimeout: duration(1_000).default(120_000),
+    maxSize: size(mebibyte, tebibyte).default(256 * mebibyte),
+    sessionsPerUser: count().exactOptional(),
+    sessionsPerTenant: count().exactOptional(),
+    livePerTenant: count().exactOptional(),
   }),
-  allow: section({
-    models: list(text("a model's id, * as wildcard"), "a list of model ids").default(["*"]),
-    provider: yesOrNo().default(false),
-    tools: list(
-      text("a tool pattern such as custom:*, builtin:ask_user or mcp:*", /^(custom|builtin|mcp):\S+$/),
-      "a list of tool patterns",
-    ).default(["custom:*"]),
-    mcp: section({ http: yesOrNo().default(false), stdio: yesOrNo().default(false) }),
-    workingDirectories: list(text("a directory"), "a list of directories").default([]),
-  }),
+  allow,
 });
 
 const staticKey = group({
@@ -101,11 +130,14 @@ const host = () => text("an address or host name", /^[^\s/]+$/).default("127.0.0
 
 /** Everything that `squadron.yaml` may say, with its defaults. Key paths of this schema are also names of variables. */
 export const fileSchema = section({
-  node: section({ id: text("auto, or a name without spaces", /^\S{1,128}$/).default("auto") }),
+  node: section({
+    id: text("auto, or a name without spaces", /^\S{1,128}$/).default("auto"),
+    drainTimeout: duration().default(60_000),
+  }),
   sdk: section({
     host: host(),
     port: whole(0, 65_535).default(4321),
-    maxFrame: size(65_536, 2 ** 30).default(64 * 2 ** 20),
+    maxFrame: size(65_536, gibibyte).default(64 * mebibyte),
   }),
   http: section({ host: host(), port: whole(0, 65_535).default(8080) }),
   auth: section({ keys: staticKeys.default([]) }),
@@ -118,6 +150,22 @@ export const fileSchema = section({
     workingDirectory: text("auto, or a directory").default("auto"),
     startTimeout: duration(100).default(20_000),
     max: whole(1, 100_000).default(32),
+    maxSessions: whole(1, 1_000_000).default(50),
+    memory: size(256 * mebibyte, 1_024 * tebibyte).exactOptional(),
+    spares: whole(0, 1_000).default(2),
+    probeEvery: duration(100).default(5_000),
+    recycle: section({
+      turns: count().default(2_000),
+      memory: size(128 * mebibyte, tebibyte).default(gibibyte),
+      age: duration(60_000, 365 * day).default(day),
+    }),
+    sandbox: section({
+      kind: choice("none", "bubblewrap").default("none"),
+      network: choice("host", "none").default("host"),
+      memory: size(256 * mebibyte, tebibyte).default(2 * gibibyte),
+      processes: whole(32, 1_000_000).default(128),
+      cpus: fraction(0.1, 1_024).default(1),
+    }),
   }),
   models: section({
     connectTimeout: duration(100).default(10_000),

@@ -27,6 +27,7 @@ export interface TestNodeOptions {
   readonly withoutProvider?: boolean;
   readonly keys?: readonly StaticKey[];
   readonly runtimes?: Partial<Config["runtimes"]>;
+  readonly drainTimeoutMs?: number;
   /** An earlier node's directory, to start on its state again. */
   readonly directory?: string;
   readonly model?: ScriptedModel;
@@ -45,7 +46,7 @@ export interface TestNode extends AsyncDisposable {
 }
 
 export const testConfig = (directory: string, modelUrl: string, options: TestNodeOptions = {}): Config => ({
-  node: { id: "test" },
+  node: { id: "test", drainTimeoutMs: options.drainTimeoutMs ?? 60_000 },
   sdk: { host: "127.0.0.1", port: 0, maxFrameBytes: 64 * 1024 * 1024 },
   http: { host: "127.0.0.1", port: 0 },
   auth: {
@@ -66,9 +67,20 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
     ...(options.withoutProvider !== true && {
       provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
     }),
-    sessions: { hibernateAfterMs: 300_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
-    limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000, ...options.limits },
+    sessions: {
+      ttlMs: 30 * 86_400_000,
+      hibernateAfterMs: 300_000,
+      infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+    },
+    limits: {
+      turnTimeoutMs: 1_800_000,
+      queueLength: 100,
+      callbackTimeoutMs: 120_000,
+      maxSizeBytes: 256 * 2 ** 20,
+      ...options.limits,
+    },
     allow: {
+      all: false,
       models: ["*"],
       provider: false,
       tools: ["custom:*"],
@@ -86,6 +98,16 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
     workingDirectory: "auto",
     startTimeoutMs: 20_000,
     max: 64,
+    maxSessions: 1_000,
+    spares: 0,
+    probeEveryMs: 5_000,
+    // Nothing is recycled unless a test says so.
+    recycle: {
+      turns: Number.MAX_SAFE_INTEGER,
+      memoryBytes: Number.MAX_SAFE_INTEGER,
+      ageMs: Number.MAX_SAFE_INTEGER,
+    },
+    sandbox: { kind: "none", network: "host", memoryBytes: 2 * 2 ** 30, processes: 128, cpus: 1 },
     ...options.runtimes,
   },
   models: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 2, caFiles: [] },

@@ -4,9 +4,19 @@ import type { Allow, Policy } from "../../../src/config/config.ts";
 export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
   trusted: false,
   isolation: "user",
-  sessions: { hibernateAfterMs: 300_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
-  limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000 },
+  sessions: {
+    ttlMs: 30 * 86_400_000,
+    hibernateAfterMs: 300_000,
+    infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+  },
+  limits: {
+    turnTimeoutMs: 1_800_000,
+    queueLength: 100,
+    callbackTimeoutMs: 120_000,
+    maxSizeBytes: 256 * 2 ** 20,
+  },
   allow: {
+    all: false,
     models: ["*"],
     provider: false,
     tools: ["custom:*"],

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { stringify } from "yaml";
 import { configNotes, describeConfig } from "../config/describe.ts";
+import { requireSandbox } from "../fleet/sandbox/host.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { configOption, readConfig } from "./configuration.ts";
 import { CommandFailure, exitCodes } from "./failure.ts";
@@ -9,6 +10,7 @@ import { note, print, printJson } from "./terminal.ts";
 const check = async ({ config: file, json }: { config?: string; json?: true }): Promise<void> => {
   try {
     const config = await readConfig(file);
+    await requireSandbox(config.runtimes.sandbox, config.state.path);
     const effective = describeConfig(config);
     const notes = configNotes(config);
     if (json) printJson({ valid: true, notes, effective });
@@ -29,7 +31,9 @@ export const configCommand = (): Command =>
     .description("the configuration")
     .addCommand(
       new Command("check")
-        .description("print the effective configuration, secrets masked; or everything that is wrong with it")
+        .description(
+          "print the effective configuration, secrets masked; or everything that is wrong with it on this host",
+        )
         .addOption(configOption())
         .option("--json", "print JSON")
         .action(check),

@@ -13,6 +13,7 @@ import { createLog } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { configFile, readConfig } from "./configuration.ts";
 import { checkModels } from "./doctor-models.ts";
+import { checkSandbox } from "./doctor-sandbox.ts";
 import type { Finding } from "./finding.ts";
 import { isFree } from "./free-port.ts";
 import { nodeProblem } from "./node-version.ts";
@@ -60,6 +61,7 @@ export async function* examine(given: string | undefined): AsyncGenerator<Findin
   };
 
   yield checkLauncher();
+  yield* checkSandbox(config);
   const executable = await attempt(
     "runtime",
     "Reinstall @github/copilot-sdk with its optional dependencies, or set runtimes.command.",

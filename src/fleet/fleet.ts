@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { LRUCache } from "lru-cache";
 import type { RuntimesConfig } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
@@ -9,216 +8,207 @@ import type { Isolation, Unit } from "../kernel/isolation.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics, RuntimeState } from "../telemetry/metrics.ts";
 import type { PeerHandler } from "../wire/peer.ts";
+import { createBackOff, longestBackOffMs } from "./back-off.ts";
 import { findLauncher } from "./box.ts";
+import { removeFormerBoxes } from "./box-directory.ts";
 import { runtimeExecutable } from "./executable.ts";
-import { killOrphans } from "./leftovers.ts";
-import { cpuSecondsOf, memoryOf } from "./process-table.ts";
-import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime } from "./runtime.ts";
-import { removeDirectory, sessionDirectory, unitRoot, unitsPath } from "./unit-directory.ts";
+import type { RetireReason } from "./life.ts";
+import { createPool } from "./pool.ts";
+import type { Runtime, RuntimeSettings } from "./runtime.ts";
+import { createSandbox } from "./sandbox/sandbox.ts";
 
+export type { RetireReason } from "./life.ts";
 export type { Runtime } from "./runtime.ts";
 
 export interface RuntimeStatus {
   readonly id: string;
-  readonly isolation: Isolation;
-  readonly unitKey: string;
+  /** Absent while it belongs to no unit. */
+  readonly isolation?: Isolation;
+  readonly unitKey?: string;
   readonly state: RuntimeState;
+  /** Why it is retiring or stopping. */
+  readonly reason?: string;
   /** Absent before the process has been spawned. */
   readonly pid?: number;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
-  /** Proportional memory (PSS); absent where the system does not tell. */
+  readonly ageMs: number;
+  /** Turns that it has run. */
+  readonly turns: number;
+  /** Figures of the last probe. Proportional memory (PSS); absent where the system does not tell. */
   readonly memoryBytes?: number;
   readonly cpuSeconds?: number;
+  readonly openFiles?: number;
 }
 
-/** The node's runtimes: at most one process per unit, started when it is needed. */
+/** Can the node start runtimes? */
+export type FleetCondition =
+  | { readonly kind: "ok" }
+  | {
+      readonly kind: "failing";
+      /** Milliseconds since 1970. */
+      readonly since: number;
+      /** For people, without paths or secrets. */
+      readonly reason: string;
+      /** Monotonic: before that no start is tried. */
+      readonly retryAt: number;
+    };
+
+/**
+ * The node's runtimes: one per unit that takes new sessions, started when it is needed, beside it at most one that is
+ * retiring; and some spares.
+ */
 export interface Fleet {
   /**
-   * The unit's runtime, started if there is none. Parallel callers share one start; `signal` ends only this
-   * caller's wait. Rejects with `no_capacity`, `runtime_start_failed`, `runtime_gone`, `draining` or `cancelled`.
+   * The unit's runtime: the one that is there, a spare, or a new one. Parallel callers share one start; `signal` ends
+   * only this caller's wait. Rejects with `no_capacity`, `runtime_start_failed` (at once, with `retryAfter` in seconds,
+   * while every start fails), `runtime_gone`, `draining`, `cancelled`, `timeout`, or the error that `populate` had.
    */
   runtimeFor(unit: Unit, signal?: AbortSignal): Promise<Runtime>;
-  /** The unit's runtime if it is ready. */
+  /** The unit's runtime that takes new sessions, if it is ready. */
   find(unitKey: string): Runtime | undefined;
-  /** All processes with their figures. Reads /proc: for people and scrapes, not for every request. */
+  /** All that have sessions or may get some: ready ones and retiring ones. */
+  runtimes(): readonly Runtime[];
+  /** Units that have a runtime or are about to, retiring ones not counted: what `runtimes.max` bounds. */
+  boundUnits(): readonly string[];
+  /** Could the unit have a runtime without exceeding `runtimes.max`? */
+  hasRoomFor(unit: Unit): boolean;
+  /**
+   * The runtime takes no new sessions: the unit's next `runtimeFor` gets another one. It runs on until it is killed.
+   * False, and nothing is changed, if it is not ready or the unit has a retiring one already. Without a reason it is
+   * the one for which it is worn out.
+   */
+  retire(runtime: Runtime, reason?: RetireReason): boolean;
+  /** A turn has ended in this runtime after `ms`. */
+  turnEnded(runtime: Runtime, ms: number): void;
+  readonly condition: FleetCondition;
+  /** All processes with their figures. */
   list(): RuntimeStatus[];
-  /** Kills the unit's runtime, if there is one. */
+  /** Kills the unit's runtimes. */
   release(unitKey: string): Promise<void>;
-  /** Where the unit's runtime keeps this session's files, running or not. */
-  sessionDirectory(unitKey: string, sessionId: string): string;
-  /** Kills the unit's runtime and removes everything that it has on disk. */
-  removeState(unitKey: string): Promise<void>;
-  /** Kills all and waits until they are gone; nothing is started any more. */
+  /** Kills all and waits until they and their directories are gone; nothing is started any more. */
   close(): Promise<void>;
 }
 
 export interface FleetOptions {
   readonly config: RuntimesConfig;
-  /** A directory of this node alone; orphans of an earlier node on it are killed. */
+  /** A directory of this node alone; what an earlier node on it has left is killed and removed. */
   readonly statePath: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Who answers what a runtime asks; called once for each, when it is ready. */
   readonly serve: (runtime: Runtime) => PeerHandler;
-  /** Called once for each runtime that was ready, when it is gone, for whatever reason. */
+  /** Puts the unit's files there, before anybody gets the runtime. If it rejects, the runtime is killed. */
+  readonly populate?: (runtime: Runtime) => Promise<void>;
+  /**
+   * Told at each probe of a ready runtime that should be replaced and whose unit has no retiring one. Who hears it
+   * retires it or not, moves its sessions, and kills it.
+   */
+  readonly onWorn?: (runtime: Runtime, reason: RetireReason) => void;
+  /** Called once for each runtime that was given to `populate`, when it is gone, for whatever reason. */
   readonly onClosed?: (runtime: Runtime) => void;
 }
 
-const backOff = { firstMs: 100, longestMs: 5_000, units: 1_000 };
-
-interface Failures {
-  readonly count: number;
-  /** Monotonic. */
-  readonly retryAt: number;
-}
+/** So many spares that turn out to be dead when they are needed are replaced for one caller. */
+const mostDeadSpares = 2;
 
 /** Throws `config_invalid` if the command or the working directory does not exist. */
 export const createFleet = (options: FleetOptions): Fleet => {
-  const { config, statePath, clock, log, metrics } = options;
-  const settings: RuntimeSettings = {
-    launcher: findLauncher(),
-    executable: runtimeExecutable(config.command),
-    args: config.args,
-    env: config.env,
-    workingDirectory: commonWorkingDirectory(config.workingDirectory),
-    startTimeoutMs: config.startTimeoutMs,
-    statePath,
-    clock,
-    log,
-    serve: options.serve,
-  };
-  if (settings.launcher.length === 0) {
+  const { config, statePath, clock, log } = options;
+  const executable = runtimeExecutable(config.command);
+  const workingDirectory = commonWorkingDirectory(config.workingDirectory);
+  const launcher = findLauncher();
+  if (launcher.length === 0) {
     log.warn({}, "no setpriv here: a runtime with a running shell can outlive a node that is killed");
   }
-  const lives = new Map<string, RuntimeLife>();
-  const removals = new Map<string, Promise<void>>();
-  const failures = new LRUCache<string, Failures>({ max: backOff.units });
-  let closing = false;
+  const sandbox = createSandbox({ config: config.sandbox, executable, statePath, log });
+  const closing = new AbortController();
 
-  const orphans = killOrphans(unitsPath(statePath)).then(
+  const swept = sandbox
+    .sweep()
+    .catch((error) => log.error({ error }, "what boxes of an earlier node had left could not be removed"));
+  const tidied = removeFormerBoxes(statePath, closing.signal).then(
     (count) => count > 0 && log.warn({ count }, "killed what runtimes of an earlier node had left"),
-    (error) => log.error({ error }, "what runtimes of an earlier node had left could not be killed"),
+    (error) => log.error({ error }, "what runtimes of an earlier node had left could not be removed"),
   );
 
-  metrics.observeRuntimes(() => {
-    const counts = { starting: 0, ready: 0, stopping: 0 };
-    for (const life of lives.values()) if (life.state !== "gone") counts[life.state]++;
-    return counts;
-  });
-
-  const start = (unit: Unit): RuntimeLife => {
-    if (lives.size >= config.max) {
-      throw new SquadronError(
-        "no_capacity",
-        `All ${config.max} runtimes of this node are in use; try again later.`,
-        {
-          details: { limit: config.max },
-        },
-      );
-    }
-    const began = clock.monotonic();
-    const life = startRuntime(unit, settings);
-    lives.set(unit.key, life);
-    life.gone.then(() => lives.delete(unit.key));
-    life.ready.then(
-      (runtime) => {
-        failures.delete(unit.key);
-        metrics.runtimeStarted((clock.monotonic() - began) / 1000);
-        runtime.closed
-          .then(() => options.onClosed?.(runtime))
-          .catch((error) =>
-            log.error({ error, runtime: runtime.id }, "the end of a runtime was not handled"),
-          );
-      },
-      (error) => {
-        if (error instanceof SquadronError && error.code === "runtime_gone") return;
-        const count = (failures.get(unit.key)?.count ?? 0) + 1;
-        const pause = Math.min(backOff.firstMs * 2 ** (count - 1), backOff.longestMs);
-        failures.set(unit.key, { count, retryAt: clock.monotonic() + pause });
-      },
-    );
-    return life;
+  const settings: RuntimeSettings = {
+    launcher,
+    executable,
+    args: config.args,
+    env: config.env,
+    workingDirectory,
+    startTimeoutMs: config.startTimeoutMs,
+    statePath,
+    sandbox,
+    clock,
+    log,
+    swept,
+    populate: async (runtime) => {
+      runtime.closed
+        .then(() => options.onClosed?.(runtime))
+        .catch((error) => log.error({ error, runtime: runtime.id }, "the end of a runtime was not handled"));
+      await options.populate?.(runtime);
+    },
+    serve: options.serve,
   };
+  const backOff = createBackOff(clock);
+  const pool = createPool({
+    config,
+    settings,
+    backOff,
+    metrics: options.metrics,
+    onWorn: (runtime, reason) => options.onWorn?.(runtime, reason),
+  });
 
   const pauseUntil = (at: number): Promise<void> =>
     new Promise((resolve) => {
       clock.after(Math.max(0, at - clock.monotonic()), resolve);
     });
 
-  /** What a new start of the unit has to wait for; undefined if nothing. */
-  const obstacle = (unitKey: string): Promise<void> | undefined => {
-    const removal = removals.get(unitKey);
-    if (removal) return removal;
-    const life = lives.get(unitKey);
-    if (life) return life.state === "stopping" || life.state === "gone" ? life.gone : undefined;
-    const failed = failures.get(unitKey);
-    return failed && failed.retryAt > clock.monotonic() ? pauseUntil(failed.retryAt) : undefined;
-  };
-
   const runtimeFor = async (unit: Unit, signal?: AbortSignal): Promise<Runtime> => {
+    // To answer and to get its files, a runtime has the time of a start each.
+    const ms = 2 * config.startTimeoutMs + longestBackOffMs;
     const wait = <T>(work: Promise<T>): Promise<T> =>
-      withDeadline(work, {
-        clock,
-        ms: config.startTimeoutMs + backOff.longestMs,
-        what: "A runtime's start",
-        signal,
-      });
+      withDeadline(work, { clock, ms, what: "A runtime's start", signal });
+    let deadSpares = 0;
     for (;;) {
-      if (closing) throw new SquadronError("draining", "This node is shutting down.");
+      if (closing.signal.aborted) throw new SquadronError("draining", "This node is shutting down.");
       if (signal?.aborted) throw new SquadronError("cancelled", "Waiting for a runtime was cancelled.");
-      const before = obstacle(unit.key);
-      if (before === undefined) return wait((lives.get(unit.key) ?? start(unit)).ready);
-      await wait(before);
+      const present = pool.present(unit.key);
+      const retryAt = present === undefined ? backOff.retryAt(unit.key) : undefined;
+      if (retryAt !== undefined) {
+        await wait(pauseUntil(retryAt));
+        continue;
+      }
+      const runtime = await wait(present ?? pool.provide(unit));
+      if (runtime !== undefined) return runtime;
+      if (++deadSpares > mostDeadSpares)
+        throw new SquadronError("runtime_gone", "The runtime ended before it could be used.");
     }
-  };
-
-  const release = async (unitKey: string): Promise<void> => {
-    await lives.get(unitKey)?.stop("released");
-  };
-
-  const removeState = (unitKey: string): Promise<void> => {
-    const present = removals.get(unitKey);
-    if (present) return present;
-    const removal = release(unitKey)
-      .then(() => removeDirectory(unitRoot(statePath, unitKey)))
-      .finally(() => removals.delete(unitKey));
-    removals.set(unitKey, removal);
-    return removal;
   };
 
   return {
     runtimeFor,
-    find: (unitKey) => lives.get(unitKey)?.runtime,
-    list: () => [...lives.values()].flatMap(statusOf),
-    release,
-    sessionDirectory: (unitKey, sessionId) => sessionDirectory(statePath, unitKey, sessionId),
-    removeState,
+    find: pool.find,
+    runtimes: pool.runtimes,
+    boundUnits: pool.boundUnits,
+    hasRoomFor: pool.hasRoomFor,
+    retire: pool.retire,
+    turnEnded: pool.turnEnded,
+    get condition() {
+      return pool.condition;
+    },
+    list: pool.list,
+    release: pool.release,
     close: async () => {
-      closing = true;
-      await Promise.all([...lives.values()].map((life) => life.stop("closing")));
-      await Promise.allSettled([...removals.values(), orphans]);
+      closing.abort();
+      await pool.close();
+      await Promise.all([tidied, swept]);
+      await sandbox.close();
     },
   };
-};
-
-const statusOf = ({ id, unit, state, startedAt, pid }: RuntimeLife): RuntimeStatus[] => {
-  if (state === "gone") return [];
-  const memoryBytes = pid === undefined ? undefined : memoryOf(pid);
-  const cpuSeconds = pid === undefined ? undefined : cpuSecondsOf(pid);
-  return [
-    {
-      id,
-      isolation: unit.isolation,
-      unitKey: unit.key,
-      state,
-      startedAt,
-      ...(pid !== undefined && { pid }),
-      ...(memoryBytes !== undefined && { memoryBytes }),
-      ...(cpuSeconds !== undefined && { cpuSeconds }),
-    },
-  ];
 };
 
 /** The operator's one directory for all units, or undefined for an own one each. */

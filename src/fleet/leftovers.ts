@@ -1,11 +1,10 @@
-import { basename } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
 import { processesMarked, startTicksOf } from "./process-table.ts";
 
 /**
  * A runtime puts each shell into a process group of its own, and shells outlive it. What we can follow is
- * the environment that they inherit: `TMPDIR` names one process's temporary directory, and its name the node.
+ * the environment that they inherit: `TMPDIR` names one process's temporary directory, and its path the node.
  */
 const marker = (temporary: string): string => `TMPDIR=${temporary}`;
 
@@ -16,11 +15,6 @@ const pauseMs = 5;
 /** Names this node process: pid and start, so that a reused pid is not mistaken for it. */
 export const ownerTag = (): string => `${process.pid}.${startTicksOf(process.pid) ?? 0}`;
 
-const ownerLives = (tag: string): boolean => {
-  const [pid, ticks] = tag.split(".").map(Number);
-  return pid !== undefined && startTicksOf(pid) === ticks;
-};
-
 /** Kills all that a runtime has started and left. Rejects with `internal` if it makes new ones faster than we kill. */
 export const killLeftovers = (temporary: string): Promise<number> =>
   killUntilNone(async () => {
@@ -28,13 +22,11 @@ export const killLeftovers = (temporary: string): Promise<number> =>
     return marked.filter(({ value }) => value === "").map(({ pid }) => pid);
   });
 
-/** Kills what the runtimes of nodes that are no more have left in this state directory. Resolves with how many. */
-export const killOrphans = (units: string): Promise<number> =>
+/** Kills what has its temporary directory below `prefix`, if `which` says so of the rest of that path. Resolves with how many. */
+export const killMarked = (prefix: string, which: (rest: string) => boolean): Promise<number> =>
   killUntilNone(async () => {
-    const marked = await processesMarked(marker(`${units}/`));
-    return marked
-      .filter(({ value }) => !ownerLives(basename(value).split("-")[0] ?? ""))
-      .map(({ pid }) => pid);
+    const marked = await processesMarked(marker(prefix));
+    return marked.filter(({ value }) => which(value)).map(({ pid }) => pid);
   });
 
 const killUntilNone = async (find: () => Promise<number[]>): Promise<number> => {

@@ -6,20 +6,44 @@ import { readdir, readFile } from "node:fs/promises";
 /** USER_HZ, which Linux fixes at 100 for every architecture that the runtime exists for. */
 const ticksPerSecond = 100;
 
-/** Proportional memory of a process in bytes: its own pages and its share of those that others map too. */
-export const memoryOf = (pid: number): number | undefined => {
-  const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(readProc(pid, "smaps_rollup") ?? "")?.[1];
-  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
+/** What a process costs. Each is absent where the system does not tell it. */
+export interface ProcessFigures {
+  /** Proportional memory (PSS): its own pages and its share of those that others map too; else what is resident. */
+  readonly memoryBytes?: number;
+  readonly cpuSeconds?: number;
+  readonly openFiles?: number;
+  /** How many it may have open. */
+  readonly maxOpenFiles?: number;
+}
+
+/** Reads what a process costs, without holding up others: the kernel counts the pages of a big process for milliseconds. */
+export const figuresOf = async (pid: number): Promise<ProcessFigures> => {
+  const read = (file: string): Promise<string> => readFile(`/proc/${pid}/${file}`, "latin1").catch(() => "");
+  const [rollup, status, stat, limits, files] = await Promise.all([
+    read("smaps_rollup"),
+    read("status"),
+    read("stat"),
+    read("limits"),
+    readdir(`/proc/${pid}/fd`).catch(() => undefined),
+  ]);
+  const memory = kilobytes(rollup, "Pss") ?? kilobytes(status, "VmRSS");
+  const [user, system] = [fieldOf(stat, 14), fieldOf(stat, 15)];
+  const maxOpenFiles = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+  return {
+    ...(memory !== undefined && { memoryBytes: memory * 1024 }),
+    ...(user !== undefined && system !== undefined && { cpuSeconds: (user + system) / ticksPerSecond }),
+    ...(files !== undefined && { openFiles: files.length }),
+    ...(maxOpenFiles > 0 && { maxOpenFiles }),
+  };
 };
 
-/** CPU time that a process has used, in seconds. */
-export const cpuSecondsOf = (pid: number): number | undefined => {
-  const [user, system] = [statField(pid, 14), statField(pid, 15)];
-  return user === undefined || system === undefined ? undefined : (user + system) / ticksPerSecond;
+const kilobytes = (text: string, name: string): number | undefined => {
+  const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1];
+  return found === undefined ? undefined : Number(found);
 };
 
 /** When a process started, in ticks since boot: with the pid, its identity. Undefined if there is no such process. */
-export const startTicksOf = (pid: number): number | undefined => statField(pid, 22);
+export const startTicksOf = (pid: number): number | undefined => fieldOf(readProc(pid, "stat") ?? "", 22);
 
 export interface MarkedProcess {
   readonly pid: number;
@@ -43,11 +67,10 @@ export const processesMarked = async (marker: string): Promise<MarkedProcess[]> 
   return found.filter((process) => process !== undefined);
 };
 
-const statField = (pid: number, index: number): number | undefined => {
-  const stat = readProc(pid, "stat");
+const fieldOf = (stat: string, index: number): number | undefined => {
   // The second field is the program's name in parentheses and may hold anything.
-  const field = stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[index - 3];
-  return field === undefined ? undefined : Number(field);
+  const field = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[index - 3];
+  return field === undefined || field === "" ? undefined : Number(field);
 };
 
 const readProc = (pid: number, file: string): string | undefined => {

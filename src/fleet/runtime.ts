@@ -1,240 +1,302 @@
-import type { Clock } from "../kernel/clock.ts";
+import { join } from "node:path";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import type { Unit } from "../kernel/isolation.ts";
-import { isObject } from "../kernel/json.ts";
-import type { Secret } from "../kernel/secret.ts";
 import type { Log } from "../telemetry/log.ts";
-import { createPeer, type Peer, type PeerHandler } from "../wire/peer.ts";
-import { type Box, type Launcher, openBox, runtimeEnvironment } from "./box.ts";
-import { followErrorOutput } from "./error-output.ts";
-import { type Exit, type Life, type LifeEvent, newLife, nextLife, type StopReason } from "./life.ts";
-import { prepareUnitDirectory, removeDirectory, type UnitDirectory } from "./unit-directory.ts";
+import type { Peer, PeerHandler } from "../wire/peer.ts";
+import { type Housing, type HousingSettings, handshake, house } from "./housing.ts";
+import {
+  type Exit,
+  type Life,
+  type LifeEvent,
+  newLife,
+  nextLife,
+  type RetireReason,
+  type StopReason,
+} from "./life.ts";
+import type { InsidePaths, Owner } from "./sandbox/confinement.ts";
 
-/** A runtime that has answered and can be given sessions. */
+/** A runtime that has answered and belongs to a unit. Paths are those of the host; they exist as long as the process. */
 export interface Runtime {
   readonly id: string;
   readonly unit: Unit;
   readonly pid: number;
-  /** Its COPILOT_HOME: `session-state/<id>` of its sessions lies there. */
+  /** Its COPILOT_HOME. */
   readonly home: string;
+  /** Its HOME, in which `home` lies. */
+  readonly homeDirectory: string;
   readonly workingDirectory: string;
+  /** Is the working directory this process's own, and so part of the unit's state, or the operator's for all? */
+  readonly ownsWorkingDirectory: boolean;
+  /** What it calls these paths itself; the same unless it is in a sandbox. */
+  readonly inside: InsidePaths;
+  /** To whom files that are put there must belong; undefined: to us. */
+  readonly owner: Owner | undefined;
   readonly version: string;
   readonly peer: Peer;
+  /** It takes nothing any more: its process has ended, or is being killed. Its files are removed only after that. */
+  readonly gone: boolean;
   /** Resolves when the process has ended and all that it wrote before has been handled. Never rejects. */
   readonly closed: Promise<void>;
-  /** Kills the process and all that it started. Requests in flight reject at once; resolves when all is gone. */
+  /** Where it keeps the files of a session. */
+  sessionDirectory(sessionId: string): string;
+  /**
+   * Kills the process and all that it started. Requests in flight reject at once; resolves when all is gone, rejects
+   * with `timeout` if something stays.
+   */
   kill(): Promise<void>;
 }
 
 /** One process from the decision to start it until it is gone. */
 export interface RuntimeLife {
   readonly id: string;
-  readonly unit: Unit;
+  /** Milliseconds since 1970. */
   readonly startedAt: number;
-  readonly state: Life["state"];
+  readonly life: Life;
   readonly pid: number | undefined;
-  /** The runtime while it is ready. */
+  readonly peer: Peer | undefined;
+  /** Undefined: a spare. */
+  readonly unit: Unit | undefined;
+  /** The runtime while it is ready, or retiring. */
   readonly runtime: Runtime | undefined;
   /** Rejects with `runtime_start_failed`, or with `runtime_gone` if it was stopped meanwhile. */
-  readonly ready: Promise<Runtime>;
+  readonly answered: Promise<void>;
+  /**
+   * Gives it to a unit, once. Resolves when it has answered and the unit's files are there; rejects like `answered`, or
+   * with the error that populating it had.
+   */
+  bind(unit: Unit): Promise<Runtime>;
+  retire(reason: RetireReason): void;
+  /** The process has ended, and what it wrote has been handled; or it cannot be killed. */
   readonly gone: Promise<void>;
+  /** Everything of it is removed. Never rejects. */
+  readonly cleared: Promise<void>;
   stop(reason: StopReason): Promise<void>;
 }
 
-export interface RuntimeSettings {
-  readonly launcher: Launcher;
-  readonly executable: string;
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, Secret>>;
-  /** Undefined: an own directory per unit. */
-  readonly workingDirectory: string | undefined;
+export interface RuntimeSettings extends HousingSettings {
   readonly startTimeoutMs: number;
-  readonly statePath: string;
-  readonly clock: Clock;
   readonly log: Log;
+  /** Settles before the first process is started. */
+  readonly swept: Promise<void>;
+  readonly populate: (runtime: Runtime) => Promise<void>;
   readonly serve: (runtime: Runtime) => PeerHandler;
 }
 
-const baseArguments = ["--headless", "--no-auto-update", "--no-auto-login", "--stdio"];
-const protocolVersion = 3;
-const taskKinds = ["agent", "client", "shell"];
-
-/** Starts a runtime for a unit. Never throws: what goes wrong is in `ready` and in the log. */
-export const startRuntime = (unit: Unit, settings: RuntimeSettings): RuntimeLife => {
+/** Starts a runtime that belongs to no unit yet. Never throws: what goes wrong is in `answered` and in the log. */
+export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
   const { clock } = settings;
   const id = newId("run");
-  const log = settings.log.child({ runtime: id, unit: unit.key });
+  let log = settings.log.child({ runtime: id });
   const startedAt = clock.now();
   const began = clock.monotonic();
   const gone = Promise.withResolvers<void>();
+  const cleared = Promise.withResolvers<void>();
 
   let life: Life = newLife;
-  let box: Box | undefined;
-  let peer: Peer | undefined;
+  let housing: Housing | undefined;
+  let unit: Unit | undefined;
   let runtime: Runtime | undefined;
+  let version = "";
+  let populating: Promise<void> | undefined;
   const happen = (event: LifeEvent) => {
     life = nextLife(life, event);
   };
 
   const stop = async (reason: StopReason): Promise<void> => {
     happen({ kind: "stop", reason });
-    peer?.close(new SquadronError("runtime_gone", "The runtime was stopped."));
-    await box?.empty();
+    housing?.peer.close(new SquadronError("runtime_gone", "The runtime was stopped."));
+    try {
+      await housing?.box.empty();
+    } catch (error) {
+      // Not even the kernel can end it now. Nobody shall wait for it; `finish` clears up if it ever ends.
+      happen({ kind: "exited", exit: neverRan });
+      gone.resolve();
+      cleared.resolve();
+      throw error;
+    }
     await gone.promise;
   };
 
   /** The end, whoever brought it about: what was written is read, what was started is killed, then it is told. */
-  const finish = async (exit: Exit, directory: UnitDirectory | undefined): Promise<void> => {
-    const emptied = box?.empty().catch((error) => log.error({ error }, "a runtime left something behind"));
-    await Promise.race([peer?.closed, emptied]);
-    peer?.close(new SquadronError("runtime_gone", "The runtime has ended."));
+  const finish = async ({ box, peer, vacate }: Housing, exit: Exit): Promise<void> => {
+    const emptied = box.empty().then(
+      () => true,
+      (error) => {
+        log.error({ error }, "a runtime left something behind");
+        return false;
+      },
+    );
+    await Promise.race([peer.closed, emptied]);
+    peer.close(new SquadronError("runtime_gone", "The runtime has ended."));
     happen({ kind: "exited", exit });
     const reason = "reason" in life ? life.reason : "by_itself";
-    if (reason === "by_itself") log.warn({ ...exit }, "a runtime ended by itself");
+    if (reason === "by_itself" || reason === "unresponsive")
+      log.warn({ reason, ...exit }, "a runtime ended, and nobody had asked for it");
     else log.info({ reason, ...exit }, "a runtime has ended");
     gone.resolve();
-    await emptied;
-    if (directory) await removeDirectory(directory.temporary);
+    // Who still puts files there must not make the directory anew while it is removed.
+    await settled(populating);
+    if (await emptied) await vacate();
   };
 
-  const open = async (directory: UnitDirectory): Promise<Box> => {
-    const extra = Object.fromEntries(
-      Object.entries(settings.env).map(([name, value]) => [name, value.reveal()]),
-    );
-    return openBox({
-      launcher: settings.launcher,
-      command: [settings.executable, ...baseArguments, ...settings.args],
-      environment: runtimeEnvironment(directory, extra),
-      workingDirectory: settings.workingDirectory ?? directory.work,
-      temporary: directory.temporary,
+  const settled = async (work: Promise<void> | undefined): Promise<void> => {
+    if (work === undefined) return;
+    const waited = withDeadline(work, {
       clock,
+      ms: settings.startTimeoutMs,
+      what: "Restoring a unit's files",
     });
+    await waited.catch(() => undefined);
   };
 
-  const start = async (): Promise<Runtime> => {
-    let tail: () => readonly string[] = () => [];
+  const start = async (): Promise<void> => {
     try {
-      const directory = await prepareUnitDirectory(settings.statePath, unit.key);
-      mustBeWanted();
-      const opened = await open(directory);
-      box = opened;
+      await settings.swept;
+      mustBe("starting");
+      const opened = await house(settings, log);
+      housing = opened;
       // From here on the process's own end is what ends this life.
-      opened.exited
-        .then((exit) => finish(exit, directory))
-        .catch((error) => log.warn({ error }, "a runtime's temporary files could not be removed"));
-      tail = followErrorOutput(opened.errorOutput, { log, clock, secrets: Object.values(settings.env) }).tail;
-      let handler: PeerHandler | undefined;
-      const pipe = createPeer({
-        input: opened.output,
-        output: opened.input,
-        clock,
-        handler: {
-          request: async (frame) => {
-            if (handler === undefined)
-              throw new SquadronError("method_unknown", "Nobody serves this runtime yet.");
-            return handler.request(frame);
-          },
-          notification: (frame) => handler?.notification(frame),
-        },
-        onProtocolError: (error) => log.error({ error }, "a runtime broke the protocol"),
-        onHandlerFailure: (error, frame) => log.error({ error, method: frame.method }, "a callback failed"),
-      });
-      peer = pipe;
-      pipe.closed
+      opened.box.exited
+        .then((exit) => finish(opened, exit))
+        .catch((error) => log.warn({ error }, "a box could not be removed"))
+        .finally(cleared.resolve);
+      opened.peer.closed
         .then(() => stop("by_itself"))
         .catch((error) => log.error({ error }, "a runtime could not be ended"));
-      mustBeWanted();
-      const left = settings.startTimeoutMs - (clock.monotonic() - began);
-      const version = await withDeadline(handshake(pipe), {
+      mustBe("starting");
+      version = await withDeadline(handshake(opened.peer), {
         clock,
-        ms: Math.max(0, left),
+        ms: Math.max(0, settings.startTimeoutMs - (clock.monotonic() - began)),
         what: "The first answer",
       });
-      mustBeWanted();
-      const started: Runtime = {
-        id,
-        unit,
-        pid: opened.pid,
-        home: directory.copilotHome,
-        workingDirectory: settings.workingDirectory ?? directory.work,
-        version,
-        peer: pipe,
-        closed: gone.promise,
-        kill: () => stop("released"),
-      };
-      handler = settings.serve(started);
-      runtime = started;
-      happen({ kind: "answered", version });
-      log.info({ pid: opened.pid, version, ms: Math.round(clock.monotonic() - began) }, "a runtime is ready");
-      return started;
+      mustBe("starting");
+      happen({ kind: "answered" });
+      log.info(
+        { pid: opened.box.pid, version, ms: Math.round(clock.monotonic() - began) },
+        "a runtime has answered",
+      );
     } catch (error) {
-      throw await failed(error, tail);
+      throw await failed(error);
     }
   };
 
   /** Ends what there is of a start that did not succeed; the error that its callers get. */
-  const failed = async (cause: unknown, tail: () => readonly string[]): Promise<SquadronError> => {
+  const failed = async (cause: unknown): Promise<SquadronError> => {
     const stopped = life.state === "stopping" && life.reason !== "by_itself";
     happen({ kind: "stop", reason: "start_failed" });
-    if (box)
+    if (housing)
       await stop("start_failed").catch((error) => log.error({ error }, "a runtime could not be ended"));
     else {
-      happen({ kind: "exited", exit: { code: null, signal: null } });
+      happen({ kind: "exited", exit: neverRan });
       gone.resolve();
+      cleared.resolve();
     }
     if (stopped) return new SquadronError("runtime_gone", "The runtime was stopped while it started.");
     log.error(
-      { error: cause, executable: settings.executable, stderr: tail() },
+      { error: cause, executable: settings.executable, stderr: housing?.errorLines() ?? [] },
       "a runtime could not be started",
     );
     return new SquadronError(
       "runtime_start_failed",
       "A runtime could not be started; the node's log has the reason.",
-      {
-        cause,
-      },
+      { cause },
     );
   };
 
-  const mustBeWanted = () => {
-    if (life.state !== "starting") throw new SquadronError("runtime_gone", "The start was given up.");
+  const mustBe = (state: Life["state"]) => {
+    if (life.state !== state) throw new SquadronError("runtime_gone", "The runtime was stopped.");
   };
 
-  const ready = start();
+  const runtimeOf = ({ place, seat, box, peer }: Housing, bound: Unit): Runtime => ({
+    id,
+    unit: bound,
+    pid: box.pid,
+    home: place.copilotHome,
+    homeDirectory: place.home,
+    workingDirectory: place.work,
+    ownsWorkingDirectory: settings.workingDirectory === undefined,
+    inside: seat.inside,
+    owner: seat.owner,
+    version,
+    peer,
+    get gone() {
+      return life.state === "stopping" || life.state === "gone";
+    },
+    closed: gone.promise,
+    sessionDirectory: (sessionId) => join(place.copilotHome, "session-state", sessionId),
+    kill: () => stop("released"),
+  });
+
+  const bind = async (bound: Unit): Promise<Runtime> => {
+    unit = bound;
+    await answered;
+    happen({ kind: "bind" });
+    mustBe("binding");
+    if (housing === undefined)
+      throw new SquadronError("internal", "A runtime has answered without a process.");
+    log = log.child({ unit: bound.key });
+    const given = runtimeOf(housing, bound);
+    runtime = given;
+    try {
+      populating = settings.populate(given);
+      await withDeadline(populating, {
+        clock,
+        ms: settings.startTimeoutMs,
+        what: "Restoring a unit's files",
+      });
+      mustBe("binding");
+      housing.serve(settings.serve(given));
+    } catch (error) {
+      // Its directory may hold a part of the unit's files: it is of no use to anybody.
+      const wanted = life.state === "binding";
+      await stop("start_failed").catch((failure) =>
+        log.error({ error: failure }, "a runtime could not be ended"),
+      );
+      if (!wanted) throw new SquadronError("runtime_gone", "The runtime ended while it was prepared.");
+      log.error({ error }, "a runtime could not be given its unit's files");
+      throw error instanceof SquadronError
+        ? error
+        : new SquadronError("runtime_start_failed", "A runtime could not be given its files.", {
+            cause: error,
+          });
+    }
+    happen({ kind: "populated" });
+    log.info({ pid: given.pid, version, ms: Math.round(clock.monotonic() - began) }, "a runtime is ready");
+    return given;
+  };
+
+  const answered = start();
   // Nobody may be waiting any more; the failure has been logged.
-  ready.catch(() => undefined);
+  answered.catch(() => undefined);
 
   return {
     id,
-    unit,
     startedAt,
-    ready,
+    answered,
+    bind,
+    retire: (reason) => happen({ kind: "retire", reason }),
     gone: gone.promise,
+    cleared: cleared.promise,
     stop,
-    get state() {
-      return life.state;
+    get life() {
+      return life;
     },
     get pid() {
-      return box?.pid;
+      return housing?.box.pid;
+    },
+    get peer() {
+      return housing?.peer;
+    },
+    get unit() {
+      return unit;
     },
     get runtime() {
-      return life.state === "ready" ? runtime : undefined;
+      return life.state === "ready" || life.state === "retiring" ? runtime : undefined;
     },
   };
 };
 
-/** The first words on the pipe; resolves with the runtime's version. After them all its model calls come to us. */
-const handshake = async (peer: Peer): Promise<string> => {
-  const connected = (await peer.request("connect", { supportedTaskKinds: taskKinds })).result();
-  if (!isObject(connected) || connected.protocolVersion !== protocolVersion) {
-    const spoken = isObject(connected) ? connected.protocolVersion : undefined;
-    throw new SquadronError(
-      "upstream_error",
-      `It speaks protocol ${String(spoken)}; this node needs ${protocolVersion}.`,
-    );
-  }
-  await peer.request("llmInference.setProvider", {});
-  return typeof connected.version === "string" ? connected.version : "unknown";
-};
+/** Of a process that was never started, or whose end nobody saw. */
+const neverRan: Exit = { code: null, signal: null };

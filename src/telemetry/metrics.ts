@@ -5,13 +5,27 @@ export type TurnOutcome = "completed" | "failed" | "interrupted" | "aborted";
 export type ModelCallOutcome = "completed" | "failed" | "denied" | "aborted" | "timeout";
 export type CallbackOutcome = "answered" | "failed" | "timeout" | "unhandled";
 export type SessionState = "live" | "hibernated";
-export type RuntimeState = "starting" | "ready" | "stopping";
+export type RuntimeState = "starting" | "spare" | "ready" | "retiring" | "stopping";
+/** Why a runtime that had a unit was replaced: worn out, left a probe unanswered, or ended by itself. */
+export type RecycleReason =
+  | "turns"
+  | "memory"
+  | "memory_budget"
+  | "age"
+  | "open_files"
+  | "slow"
+  | "requested"
+  | "unresponsive"
+  | "crashed";
 
 export interface SessionCount {
   readonly state: SessionState;
   readonly isolation: Isolation;
   readonly count: number;
 }
+
+/** What there was no room for: another live session, one more of the tenant, another runtime. */
+export type EvictionReason = "sessions" | "tenant" | "runtimes";
 
 /** The node's figures for Prometheus. All durations are seconds. No label ever names a user or a session. */
 export interface Metrics {
@@ -25,6 +39,7 @@ export interface Metrics {
   /** Time from a turn's start to the first text of its answer. */
   firstToken(seconds: number): void;
   runtimeStarted(seconds: number): void;
+  runtimeRecycled(reason: RecycleReason): void;
   sessionResumed(seconds: number): void;
   /** `method`: one of the method table, or `unknown`; never a client's own text. */
   frameDenied(method: string): void;
@@ -32,6 +47,8 @@ export interface Metrics {
   httpRequest(request: { method: string; route: string; status: number; seconds: number }): void;
   modelCall(outcome: ModelCallOutcome): void;
   callback(outcome: CallbackOutcome): void;
+  /** A session was sent to sleep, or a runtime ended, to make room. */
+  evicted(reason: EvictionReason): void;
   /** The exposition text; `contentType` goes with it. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -83,6 +100,16 @@ export const createMetrics = (): Metrics => {
   const denied = counter("frames_denied_total", "Frames that the method policy refused.", ["method"]);
   const modelCalls = counter("model_calls_total", "Model calls of the runtimes, by outcome.", ["outcome"]);
   const callbacks = counter("callbacks_total", "Callbacks to clients, by outcome.", ["outcome"]);
+  const evictions = counter(
+    "evictions_total",
+    "Sessions sent to sleep, or runtimes ended, to make room: for live sessions, those of one tenant, or runtimes.",
+    ["reason"],
+  );
+  const recycles = counter(
+    "runtime_recycles_total",
+    "Runtimes of a unit that have ended and were to be replaced, by reason.",
+    ["reason"],
+  );
   const turnDuration = histogram(
     "turn_duration_seconds",
     "Time of a turn, from its start to its end.",
@@ -124,10 +151,12 @@ export const createMetrics = (): Metrics => {
     },
     firstToken: (seconds) => firstToken.observe(seconds),
     runtimeStarted: (seconds) => runtimeStart.observe(seconds),
+    runtimeRecycled: (reason) => recycles.inc({ reason }),
     sessionResumed: (seconds) => resume.observe(seconds),
     frameDenied: (method) => denied.inc({ method }),
     httpRequest: ({ method, route, status, seconds }) => http.observe({ method, route, status }, seconds),
     modelCall: (outcome) => modelCalls.inc({ outcome }),
+    evicted: (reason) => evictions.inc({ reason }),
     callback: (outcome) => callbacks.inc({ outcome }),
     text: () => registry.metrics(),
     contentType: registry.contentType,

@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { unitRoot } from "../../src/fleet/unit-directory.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { within } from "../support/wait.ts";
 import { createSession, isAlive, processesOf, testFleet, user } from "./fixtures/fleet.ts";
@@ -59,13 +58,13 @@ test("a runtime's environment holds what we put there and nothing of ours", asyn
   expect(environment).toContain("PATH=/usr/local/bin:/usr/bin:/bin");
 });
 
-test("everything of a unit lies in its directory, which only our uid can enter", async () => {
+test("everything of a runtime lies in its directory, which only our uid can enter", async () => {
   await using t = await testFleet();
   const runtime = await t.fleet.runtimeFor(user("alice"));
-  const root = unitRoot(t.statePath, "user/acme/alice");
+  const root = dirname(runtime.homeDirectory);
   for (const path of [
     t.statePath,
-    join(t.statePath, "units"),
+    join(t.statePath, "boxes"),
     root,
     runtime.home,
     runtime.workingDirectory,
@@ -100,7 +99,7 @@ test("a runtime listens nowhere", async () => {
 });
 
 test("list tells what each process is and costs", async () => {
-  await using t = await testFleet();
+  await using t = await testFleet({ probeEveryMs: 20 });
   const before = Date.now();
   const runtime = await t.fleet.runtimeFor(user("alice"));
   await createSession(runtime, "s1");
@@ -126,6 +125,8 @@ test("list tells what each process is and costs", async () => {
   expect(status?.memoryBytes).toBeGreaterThan(5_000_000);
   expect(status?.memoryBytes).toBeLessThan(1_000_000_000);
   expect(status?.cpuSeconds).toBeLessThan(60);
+  expect(status?.openFiles).toBeGreaterThan(3);
+  expect(status?.turns).toBe(0);
   const text = await t.metrics.text();
   expect(text).toContain('squadron_runtimes{state="ready"} 1');
   expect(text).toContain("squadron_runtime_start_seconds_count 1");
@@ -146,7 +147,7 @@ test("a killed runtime's requests settle at once, it is forgotten, and the next 
   expect(t.closed).toEqual([first]);
   const second = await t.fleet.runtimeFor(user("alice"));
   expect(second.pid).not.toBe(first.pid);
-  expect(second.home).toBe(first.home);
+  expect(second.home).not.toBe(first.home);
   expect(t.lines).toContainEqual(
     expect.objectContaining({ level: "warn", runtime: first.id, signal: "SIGKILL" }),
   );
@@ -174,19 +175,21 @@ test("kill ends requests in flight, the process, and the shells that it had star
   expect(t.fleet.list()).toEqual([]);
 });
 
-test("removeState kills the runtime and leaves nothing on disk; a caller meanwhile gets a fresh one", async () => {
+test("a runtime's files are gone when it is; a caller meanwhile gets a fresh one", async () => {
   await using t = await testFleet();
   const runtime = await t.fleet.runtimeFor(user("alice"));
   await createSession(runtime, "s1");
-  const removed = t.fleet.removeState("user/acme/alice");
+  const released = t.fleet.release("user/acme/alice");
+  expect(runtime.gone).toBe(true);
   const next = t.fleet.runtimeFor(user("alice"));
-  await removed;
+  await released;
   expect(isAlive(runtime.pid)).toBe(false);
   const fresh = await next;
   expect(fresh.pid).not.toBe(runtime.pid);
+  expect(fresh.gone).toBe(false);
   expect(await readdir(fresh.home, { recursive: true })).not.toContain("session-state/s1");
-  await t.fleet.removeState("user/acme/alice");
-  expect(await readdir(join(t.statePath, "units"))).toEqual([]);
+  await t.fleet.close();
+  expect(await readdir(join(t.statePath, "boxes"))).toEqual([]);
 });
 
 test("a full node says so, and has room again when a runtime has gone", async () => {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { access, chmod, copyFile, link, mkdir, readdir, realpath, rename, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
-import { removeDirectory } from "../unit-directory.ts";
+import { removeDirectory } from "../box-directory.ts";
 
 /** The runtime as boxes get it, and where its parts are below `root`. */
 export interface RuntimeCopy {

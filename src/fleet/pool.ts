@@ -1,0 +1,296 @@
+import type { RuntimesConfig } from "../config/config.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import type { Unit } from "../kernel/isolation.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { BackOff } from "./back-off.ts";
+import { admitsStart, type Circuit, closedCircuit, nextCircuit } from "./circuit.ts";
+import type { Fleet, FleetCondition } from "./fleet.ts";
+import { type MemoryShare, overBudget, verdict } from "./health.ts";
+import type { RetireReason } from "./life.ts";
+import { factsOf, isEnding, type Member, newMember, statusOf, visibleState } from "./member.ts";
+import { startProbing } from "./probe.ts";
+import { figuresOf } from "./process-table.ts";
+import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime } from "./runtime.ts";
+import { createSpares } from "./spares.ts";
+
+/** All processes of the node, and which of them is whose. */
+export interface Pool
+  extends Pick<
+    Fleet,
+    | "find"
+    | "runtimes"
+    | "boundUnits"
+    | "hasRoomFor"
+    | "retire"
+    | "turnEnded"
+    | "condition"
+    | "list"
+    | "release"
+    | "close"
+  > {
+  /** The runtime that the unit has or is about to get. */
+  present(unitKey: string): Promise<Runtime | undefined> | undefined;
+  /**
+   * Gives the unit, which has none, a runtime: a spare or a new one. Resolves with undefined if it was a spare that
+   * had died. Throws `no_capacity`, or `runtime_start_failed` if none may be started now.
+   */
+  provide(unit: Unit): Promise<Runtime | undefined>;
+}
+
+export const createPool = (options: {
+  readonly config: RuntimesConfig;
+  readonly settings: RuntimeSettings;
+  readonly backOff: BackOff;
+  readonly metrics: Metrics;
+  readonly onWorn: (runtime: Runtime, reason: RetireReason) => void;
+}): Pool => {
+  const { config, settings, backOff, metrics } = options;
+  const { clock, log } = settings;
+  const members = new Map<RuntimeLife, Member>();
+  const current = new Map<string, Member>();
+  let circuit: Circuit = closedCircuit;
+  let closing = false;
+
+  const boundUnits = (): readonly string[] => [
+    ...new Set(
+      [...members.values()].flatMap(({ life, retired }) => (retired || !life.unit ? [] : [life.unit.key])),
+    ),
+  ];
+
+  const hasRoomFor = ({ key }: Unit): boolean => {
+    const bound = boundUnits();
+    return bound.includes(key) || bound.length < config.max;
+  };
+
+  const memberOf = (runtime: Runtime): Member | undefined =>
+    [...members.values()].find(({ life }) => life.id === runtime.id);
+
+  const start = (): Member => {
+    const at = clock.monotonic();
+    if (closing) throw new SquadronError("draining", "This node is shutting down.");
+    if (circuit.kind !== "closed" && !admitsStart(circuit, at)) {
+      throw new SquadronError(
+        "runtime_start_failed",
+        "No runtime can be started; the node tries again in a moment, and its log has the reason.",
+        { details: { retryAfter: Math.max(1, Math.ceil((circuit.retryAt - at) / 1000)) } },
+      );
+    }
+    circuit = nextCircuit(circuit, { kind: "begun", at });
+    const life = startRuntime(settings);
+    const member = newMember(life, at);
+    members.set(life, member);
+    life.answered.then(
+      () => {
+        circuit = nextCircuit(circuit, { kind: "succeeded" });
+        metrics.runtimeStarted((clock.monotonic() - at) / 1000);
+        watch(member);
+      },
+      (error) => notStarted(error),
+    );
+    life.gone.then(() => ended(member));
+    return member;
+  };
+
+  const notStarted = (error: unknown): void => {
+    const isFailure = !(error instanceof SquadronError && error.code === "runtime_gone");
+    const before = circuit;
+    circuit = nextCircuit(
+      circuit,
+      isFailure ? { kind: "failed", at: clock.monotonic(), reason: reasonOf(error) } : { kind: "abandoned" },
+    );
+    if (circuit.kind === "open" && before.kind === "closed")
+      log.error({ reason: circuit.reason }, "every start of a runtime fails: none is tried for a moment");
+    spares.adjust();
+  };
+
+  const ended = (member: Member): void => {
+    const { life, worn, readyAt } = member;
+    members.delete(life);
+    member.endProbing();
+    if (life.unit !== undefined && current.get(life.unit.key) === member) current.delete(life.unit.key);
+    const reason = life.life.state === "gone" ? life.life.reason : "by_itself";
+    if (life.unit !== undefined && readyAt !== undefined) {
+      if (reason === "by_itself" || reason === "unresponsive") {
+        backOff.died(life.unit.key, clock.monotonic() - readyAt);
+        metrics.runtimeRecycled(reason === "by_itself" ? "crashed" : reason);
+      } else if (worn !== undefined && reason === "released") metrics.runtimeRecycled(worn);
+    }
+    spares.adjust();
+  };
+
+  /** Probes a process from its first answer to its end. */
+  const watch = (member: Member): void => {
+    const { life } = member;
+    if (life.peer === undefined) return;
+    member.endProbing = startProbing({
+      peer: life.peer,
+      clock,
+      everyMs: config.probeEveryMs,
+      onAnswer: async () => {
+        if (life.pid !== undefined) member.figures = await figuresOf(life.pid);
+        if (!isEnding(life)) judge(member);
+      },
+      onSilence: () => {
+        log.error({ runtime: life.id }, "a runtime left a probe unanswered: it is killed");
+        stop(life, "unresponsive");
+      },
+    });
+  };
+
+  const stop = (life: RuntimeLife, reason: "unresponsive" | "surplus"): void => {
+    life.stop(reason).catch(stopFailed);
+  };
+
+  const stopFailed = (error: unknown): void => log.error({ error }, "a runtime could not be ended");
+
+  const judge = (member: Member): void => {
+    member.worn ??= verdict(factsOf(member, clock.monotonic()), config.recycle);
+    // One that nobody has needed for so long is no loss.
+    if (member.worn !== undefined && member.life.life.state === "spare") stop(member.life, "surplus");
+    else tell(member);
+    keepBudget();
+  };
+
+  const tell = ({ life, worn }: Member): void => {
+    if (worn === undefined || life.life.state !== "ready" || !life.runtime) return;
+    if (hasRetiring(life.runtime.unit.key)) return;
+    try {
+      options.onWorn(life.runtime, worn);
+    } catch (error) {
+      log.error({ error, runtime: life.id }, "a runtime that is worn out could not be replaced");
+    }
+  };
+
+  const shares = (): readonly (MemoryShare & { readonly member: Member })[] =>
+    [...members.values()].map((member) => ({
+      member,
+      memoryBytes: member.figures.memoryBytes ?? 0,
+      leaving: member.worn !== undefined || member.retired || isEnding(member.life),
+    }));
+
+  const fattest = (): Member | undefined =>
+    config.memoryBytes === undefined ? undefined : overBudget(shares(), config.memoryBytes)?.member;
+
+  /** Spares go first: no session has to move for them. */
+  const keepBudget = (): void => {
+    spares.adjust();
+    const fat = fattest();
+    if (fat?.life.life.state !== "ready") return;
+    fat.worn = "memory_budget";
+    tell(fat);
+  };
+
+  const wantedSpares = (): number => {
+    // While no start succeeds, a spare is what tries it: nobody may be asking for a runtime.
+    const least = circuit.kind === "closed" ? 0 : 1;
+    const affordable = fattest() === undefined ? config.max - boundUnits().length : 0;
+    return Math.max(least, Math.min(config.spares, affordable));
+  };
+
+  const spares = createSpares({
+    clock,
+    wanted: wantedSpares,
+    start: () => start().life,
+    onStopFailure: stopFailed,
+  });
+
+  const hasRetiring = (unitKey: string): boolean =>
+    [...members.values()].some(({ life, retired }) => retired && life.unit?.key === unitKey);
+
+  const provide = (unit: Unit): Promise<Runtime | undefined> => {
+    if (!hasRoomFor(unit)) {
+      throw new SquadronError(
+        "no_capacity",
+        `All ${config.max} runtimes of this node are in use; try again later.`,
+        { details: { limit: config.max } },
+      );
+    }
+    const taken = spares.take();
+    const wasReady = taken?.life.state === "spare";
+    const member = (taken && members.get(taken)) ?? start();
+    current.set(unit.key, member);
+    member.ready = bind(member, unit, wasReady);
+    // Nobody may be waiting any more; the failure has been logged.
+    member.ready.catch(() => undefined);
+    spares.adjust();
+    return member.ready;
+  };
+
+  const bind = async (member: Member, unit: Unit, wasReady: boolean): Promise<Runtime | undefined> => {
+    const { life } = member;
+    try {
+      const runtime = await life.bind(unit);
+      member.readyAt = clock.monotonic();
+      return runtime;
+    } catch (error) {
+      const reason = "reason" in life.life ? life.life.reason : undefined;
+      const byItself = reason === "by_itself" || reason === "unresponsive";
+      const wasStopped = error instanceof SquadronError && error.code === "runtime_gone" && !byItself;
+      if (!wasStopped) backOff.failed(unit.key);
+      if (wasReady && byItself) return undefined;
+      throw error;
+    }
+  };
+
+  const release = async (unitKey: string): Promise<void> => {
+    const all = [...members.keys()].filter(({ unit }) => unit?.key === unitKey);
+    await Promise.all(all.map((life) => life.stop("released")));
+  };
+
+  metrics.observeRuntimes(() => {
+    const counts = { starting: 0, spare: 0, ready: 0, retiring: 0, stopping: 0 };
+    for (const { life } of members.values()) counts[visibleState(life.life)]++;
+    return counts;
+  });
+  spares.adjust();
+
+  return {
+    present: (unitKey) => {
+      const member = current.get(unitKey);
+      return member === undefined || isEnding(member.life) ? undefined : member.ready;
+    },
+    provide,
+    find: (unitKey) => current.get(unitKey)?.life.runtime,
+    runtimes: () => [...members.keys()].flatMap(({ runtime }) => runtime ?? []),
+    boundUnits,
+    hasRoomFor,
+    retire(runtime, given) {
+      const member = memberOf(runtime);
+      if (member?.life.life.state !== "ready" || hasRetiring(runtime.unit.key)) return false;
+      const reason = given ?? member.worn ?? "requested";
+      member.worn ??= reason;
+      member.retired = true;
+      member.life.retire(reason);
+      if (current.get(runtime.unit.key) === member) current.delete(runtime.unit.key);
+      log.info({ runtime: runtime.id, unit: runtime.unit.key, reason }, "a runtime takes no new sessions");
+      spares.adjust();
+      return true;
+    },
+    turnEnded(runtime, ms) {
+      const member = memberOf(runtime);
+      member?.turns.ended(ms, clock.monotonic() - member.bornAt);
+    },
+    get condition(): FleetCondition {
+      if (circuit.kind === "closed") return { kind: "ok" };
+      const { reason, retryAt } = circuit;
+      return { kind: "failing", since: clock.now() - (clock.monotonic() - circuit.since), reason, retryAt };
+    },
+    list: () => [...members.values()].map((member) => statusOf(member, clock.monotonic())),
+    release,
+    close: async () => {
+      closing = true;
+      spares.close();
+      const lives = [...members.keys()];
+      await Promise.all(lives.map((life) => life.stop("closing")));
+      await Promise.all(lives.map(({ cleared }) => cleared));
+    },
+  };
+};
+
+/** For people who may not see the log: what failed, without paths. */
+const reasonOf = (error: unknown): string => {
+  const cause = error instanceof SquadronError && error.cause !== undefined ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
+  const detail = cause instanceof SquadronError ? cause.message : (code ?? "unknown");
+  return `The last starts of a runtime all failed: ${detail}`;
+};

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { readdir, readFile, rmdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { SquadronError } from "../../kernel/errors.ts";
 import { signal } from "../leftovers.ts";
@@ -52,8 +52,8 @@ export const parseHierarchy = (cgroup: string, mountinfo: string): CgroupHierarc
 
 /** A container sees a part of the hierarchy: its mount's root stands for the beginning of the path. */
 const ownDirectory = (point: string, root: string, path: string): string => {
-  if (root === "/" || !`${path}/`.startsWith(`${root}/`)) return root === "/" ? join(point, path) : point;
-  return join(point, path.slice(root.length));
+  if (root === "/") return resolve(point, `.${path}`);
+  return `${path}/`.startsWith(`${root}/`) ? resolve(point, `.${path.slice(root.length)}`) : point;
 };
 
 const readHierarchy = (): CgroupHierarchy | undefined => {

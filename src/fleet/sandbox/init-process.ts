@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { isObject } from "../../kernel/json.ts";
 import { signal } from "../leftovers.ts";
 import { startTicksOf } from "../process-table.ts";
+import { isZombie } from "./owner-life.ts";
 
 const pollMs = 1;
 
@@ -46,20 +47,12 @@ export const readInit = async (info: Readable): Promise<InitProcess | undefined>
   };
 };
 
-const isZombie = (pid: number): boolean => / \(.*\) [ZX] /s.test(readProc(pid, "stat") ?? "");
-
 /** Where the kernel keeps no list of children, the first process stands for the runtime. */
 const childOf = (pid: number): number | undefined => {
-  const children = readProc(pid, `task/${pid}/children`);
-  if (children === undefined) return pid;
-  return children === "" ? undefined : Number(children.split(" ")[0]);
-};
-
-const readProc = (pid: number, file: string): string | undefined => {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, "latin1");
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
+    return children === "" ? undefined : Number(children.split(" ")[0]);
   } catch {
-    // It has ended.
-    return undefined;
+    return pid;
   }
 };

@@ -7,10 +7,14 @@ import { ownerLives } from "./owner-life.ts";
 
 /** The group of all boxes. It opens nothing but the way to their directories (see `openPath`). */
 export const boxGroup = 210_000;
-const first = boxGroup + 1;
-const last = 279_999;
+const boxUids: UidRange = { first: boxGroup + 1, last: 279_999 };
 const maxTries = 50;
 const claimForm = /^(\d+)\.(\d+\.\d+)$/;
+
+export interface UidRange {
+  readonly first: number;
+  readonly last: number;
+}
 
 /** A user id that no other box on this host has while it is held. */
 export interface HeldUid {
@@ -31,7 +35,7 @@ export interface Uids {
  * share: whoever, having made its own, sees another living one for the same uid takes another. No claim is
  * ever taken over, so there is nothing to race for, and the claims of the dead can be removed by anybody.
  */
-export const createUids = (directory: string): Uids => {
+export const createUids = (directory: string, { first, last }: UidRange = boxUids): Uids => {
   const tag = ownerTag();
   // Two sandboxes of one process have the same tag.
   const held = heldHere;

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { IdPositions, MethodEntry, ParamVerdict } from "../src/wire/method-entry.ts";
+import type { IdPositions, MethodEntry, ParamVerdict, Way } from "../src/wire/method-entry.ts";
 import { verdictFiles } from "../src/wire/method-verdicts/all.ts";
 import {
   idCorrections,
@@ -45,6 +45,10 @@ export const buildTable = (
       continue;
     }
     if (verdict.reason.trim() === "") problems.push(`${method}: its verdict has no reason`);
+    if (verdict.withAll === "unit" && known.scope !== "global")
+      problems.push(`${method}: names a session, so it goes to that one's runtime, not to the unit's`);
+    if (verdict.withAll === "allow" && known.scope === "global" && !known.params.includes("sessionId"))
+      problems.push(`${method}: names no session, so it cannot go to one's runtime`);
     entries.push(entryOf(method, known, verdict, inputs, problems));
   }
   entries.sort((a, b) => (a.method < b.method ? -1 : 1));
@@ -93,7 +97,8 @@ const entryOf = (
   inputs: Inputs,
   problems: string[],
 ): MethodEntry => {
-  const judged = verdict.verdict !== "deny" && isClientMethod(known);
+  const closed = verdict.verdict === "deny" && verdict.withAll === undefined;
+  const judged = !closed && isClientMethod(known);
   const params: Record<string, ParamVerdict> =
     judged && known.scope === "session"
       ? { sessionId: { kind: "allow" }, ...verdict.params }
@@ -116,9 +121,10 @@ const entryOf = (
     scope: known.scope,
     group: method.includes(".") ? method.slice(0, method.lastIndexOf(".")) : method,
     verdict: verdict.verdict,
+    ...(verdict.withAll !== undefined && { withAll: verdict.withAll }),
     reason: verdict.reason,
     params,
-    ids: verdict.verdict === "deny" ? none : { ...known.ids, ...corrected },
+    ids: closed ? none : { ...known.ids, ...corrected },
   };
 };
 
@@ -136,9 +142,10 @@ export const renderTable = (entries: readonly MethodEntry[]): string =>
 
 /** The text of `docs/methods.md`. */
 export const renderDocs = (entries: readonly MethodEntry[]): string => {
-  const count = (verdict: MethodEntry["verdict"], client: boolean) =>
+  const count = (verdict: string, client: boolean) =>
     entries.filter(
-      (entry) => entry.verdict === verdict && isClientMethod({ ...entry, params: [] }) === client,
+      (entry) =>
+        shownVerdict(entry).startsWith(verdict) && isClientMethod({ ...entry, params: [] }) === client,
     ).length;
   const groups = [...Map.groupBy(entries, (entry) => entry.group)].sort(([a], [b]) => (a < b ? -1 : 1));
   return [
@@ -150,21 +157,32 @@ export const renderDocs = (entries: readonly MethodEntry[]): string => {
     "",
     "- **allow**: forwarded to the session's runtime after its parameters are judged; **local**: answered by the node;",
     "  **deny**: refused with `method_denied`. For callbacks and notifications: passed to a client, used by the node, dropped.",
+    "- **all**: refused (dropped) unless the policy says `allow: all`; then forwarded to the session's runtime, to the",
+    "  runtime of the caller's unit, or answered by the node, as it says.",
     "- Parameters: plain names pass; *name* (`switch`) is judged, and `policy.allow.<switch>` decides;",
-    "  ~~name~~ is refused; (name) is ignored.",
+    "  ~~name~~ is refused; (name) is ignored. With (`all`) behind it, it passes where the policy says `allow: all`.",
     "",
-    `Requests of clients: ${count("allow", true)} allow, ${count("local", true)} local, ${count("deny", true)} deny. ` +
-      `Callbacks and notifications: ${count("allow", false)} allow, ${count("local", false)} local, ${count("deny", false)} deny.`,
+    `Requests of clients: ${count("allow", true)} allow, ${count("local", true)} local, ${count("all:", true)} all, ${count("deny", true)} deny. ` +
+      `Callbacks and notifications: ${count("allow", false)} allow, ${count("local", false)} local, ${count("all:", false)} all, ${count("deny", false)} deny.`,
     ...groups.flatMap(([group, rows]) => [
       "",
       `## ${group}`,
       "",
       "| method | verdict | why | parameters |",
       "|---|---|---|---|",
-      ...rows.map((row) => `| \`${row.method}\` | ${row.verdict} | ${row.reason} | ${describeParams(row)} |`),
+      ...rows.map(
+        (row) => `| \`${row.method}\` | ${shownVerdict(row)} | ${row.reason} | ${describeParams(row)} |`,
+      ),
     ]),
     "",
   ].join("\n");
+};
+
+const ways: Readonly<Record<Way, string>> = { allow: "session", unit: "unit", local: "node" };
+
+const shownVerdict = ({ verdict, withAll, scope }: MethodEntry): string => {
+  if (withAll === undefined) return verdict;
+  return scope === "global" || scope === "session" ? `all: ${ways[withAll]}` : "all: client";
 };
 
 const describeParams = (entry: MethodEntry): string =>
@@ -173,13 +191,14 @@ const describeParams = (entry: MethodEntry): string =>
     .join(", ");
 
 const describeParam = (name: string, verdict: ParamVerdict): string => {
+  const opens = "opens" in verdict && verdict.opens === "all" ? " (`all`)" : "";
   switch (verdict.kind) {
     case "allow":
       return name;
     case "deny":
-      return `~~${name}~~: ${verdict.reason}`;
+      return `~~${name}~~${opens}: ${verdict.reason}`;
     case "drop":
-      return `(${name})`;
+      return `(${name})${opens}`;
     case "gate":
       return verdict.opens === null ? `*${name}* (by value)` : `*${name}* (\`${verdict.opens}\`)`;
   }

@@ -2,22 +2,12 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { Secret } from "../kernel/secret.ts";
-import type { Allow, Config, Policy } from "./config.ts";
+import { type Allow, allowEverything, type Config, type Policy } from "./config.ts";
 import type { File, FilePolicy } from "./schema.ts";
-
-/** What `allow: all` opens, for all who ask one switch only. */
-const everything: Allow = {
-  all: true,
-  models: ["*"],
-  provider: true,
-  tools: ["custom:*", "builtin:*", "mcp:*"],
-  mcp: { http: true, stdio: true },
-  workingDirectories: ["/"],
-};
 
 const toAllow = (allow: FilePolicy["allow"], base: string): Allow =>
   allow === "all"
-    ? everything
+    ? allowEverything
     : {
         ...allow,
         all: false,

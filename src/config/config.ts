@@ -26,6 +26,16 @@ export interface Allow {
   readonly workingDirectories: readonly string[];
 }
 
+/** `allow: all`, each switch written out for whoever asks that one only. */
+export const allowEverything: Allow = {
+  all: true,
+  models: ["*"],
+  provider: true,
+  tools: ["custom:*", "builtin:*", "mcp:*"],
+  mcp: { http: true, stdio: true },
+  workingDirectories: ["/"],
+};
+
 export interface Policy {
   readonly isolation: Isolation;
   /** The operator trusts these users with the host: tools that act on it may be allowed. */

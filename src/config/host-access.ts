@@ -22,15 +22,20 @@ interface HostAccess {
   readonly allow: "all" | { readonly tools: readonly string[]; readonly mcp: { readonly stdio: boolean } };
 }
 
-const actsOnHost = (pattern: string): boolean =>
-  pattern.startsWith("builtin:") && !isolatedTools.has(pattern.slice("builtin:".length));
+/** Does a tool pattern allow a tool of the runtime that leaves its session? */
+export const actsOnHost = (pattern: string): boolean =>
+  pattern === "*" || (pattern.startsWith("builtin:") && !isolatedTools.has(pattern.slice("builtin:".length)));
+
+/** Is a runtime of this isolation one user's alone? */
+export const isOwnRuntime = (isolation: Isolation): boolean =>
+  isolation === "user" || isolation === "session";
 
 /** What is missing before users of this policy may act on the host; undefined when nothing is. */
 const remedyFor = (
   { isolation, trusted }: HostAccess,
   sandbox: SandboxConfig["kind"],
 ): string | undefined => {
-  const own = isolation === "user" || isolation === "session";
+  const own = isOwnRuntime(isolation);
   const fenced = trusted || sandbox !== "none";
   const expected = [
     ...(own

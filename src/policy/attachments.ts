@@ -58,7 +58,8 @@ export const checkAttachments = (value: unknown, allow: Allow, place: Place): un
       if (shownFields.has(name) || field === undefined || field === null) continue;
       throw refused({ ...inside(at, name), opens: null }, "no such part of an attachment is known.");
     }
-    if (hostKinds.has(kind) && !(typeof path === "string" && liesWithin(allow.workingDirectories, path))) {
+    const reaches = allow.all || (typeof path === "string" && liesWithin(allow.workingDirectories, path));
+    if (hostKinds.has(kind) && !reaches) {
       throw refused(inside(at, "path"), "it is a file of the host; attach the content as a blob.");
     }
   });

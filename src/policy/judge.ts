@@ -1,13 +1,14 @@
 import type { Policy } from "../config/config.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject } from "../kernel/json.ts";
-import { type MethodEntry, methodEntry } from "../wire/method-table.ts";
+import { type MethodEntry, methodEntry, type Way } from "../wire/method-table.ts";
 import { parameterCheck } from "./parameter-checks.ts";
 import { refused } from "./refusal.ts";
 
-/** A call that may go on: to the session's runtime (`allow`) or to the node's own answer (`local`). */
+/** A call that may go on. */
 export interface Judgement {
-  readonly verdict: "allow" | "local";
+  /** To the runtime of the session that it names (`allow`), to the caller's unit's (`unit`), to the node's answer (`local`). */
+  readonly verdict: Way;
   readonly entry: MethodEntry;
   /** A copy without what was ignored, absent or harmlessly empty. */
   readonly params: Readonly<Record<string, unknown>>;
@@ -29,11 +30,8 @@ export const judgeCall = (policy: Policy, method: string, given: unknown): Judge
   if (entry === undefined || entry.scope === "callback" || entry.scope === "notification") {
     throw new SquadronError("method_unknown", `There is no method "${method}".`, { details: { method } });
   }
-  if (entry.verdict === "deny") {
-    throw new SquadronError("method_denied", `${method} is not available here. ${entry.reason}`, {
-      details: { method },
-    });
-  }
+  const verdict = wayOf(policy, entry);
+  if (verdict === undefined) throw denied(entry);
   if (params !== undefined && params !== null && !isObject(params)) {
     throw new SquadronError("invalid_request", `The parameters of ${method} must be an object.`, {
       details: { method },
@@ -45,12 +43,24 @@ export const judgeCall = (policy: Policy, method: string, given: unknown): Judge
     const kept = judgeParameter(policy, entry, name, value);
     if (kept !== undefined) judged[name] = kept;
   }
-  return { verdict: entry.verdict, entry, params: judged };
+  return { verdict, entry, params: judged };
 };
+
+const wayOf = ({ allow }: Policy, { verdict, withAll }: MethodEntry): Way | undefined =>
+  verdict !== "deny" ? verdict : allow.all ? withAll : undefined;
+
+const denied = ({ method, reason, withAll }: MethodEntry): SquadronError =>
+  new SquadronError(
+    "method_denied",
+    `${method} is not available here. ${reason}${withAll === undefined ? "" : " Only a policy with allow: all opens it."}`,
+    { details: { method, ...(withAll !== undefined && { policy: "allow.all" }) } },
+  );
 
 const judgeParameter = (policy: Policy, entry: MethodEntry, parameter: string, value: unknown): unknown => {
   const verdict = Object.hasOwn(entry.params, parameter) ? entry.params[parameter] : undefined;
-  const place = { method: entry.method, parameter, opens: verdict?.kind === "gate" ? verdict.opens : null };
+  const opens = verdict !== undefined && "opens" in verdict ? verdict.opens : null;
+  if (opens === "all" && policy.allow.all) return value;
+  const place = { method: entry.method, parameter, opens };
   switch (verdict?.kind) {
     case "allow":
       return value;

@@ -40,7 +40,7 @@ const model: Check = (value, allow, place) => {
 
 const directory: Check = (value, allow, place) => {
   const path = text(value, place);
-  if (liesWithin(allow.workingDirectories, path)) return path;
+  if (allow.all || liesWithin(allow.workingDirectories, path)) return path;
   throw refused(place, "the directory is none in which sessions may work.");
 };
 
@@ -133,6 +133,16 @@ const slashCommand: Check = (value, _allow, place) => {
   throw refused(place, `the command "/${name}" may change more than this session.`);
 };
 
+/** Headers of a message go to the model provider, beside the operator's credential. */
+const message: Check = (value, _allow, place) => {
+  const { requestHeaders } = fields(value, place);
+  if (requestHeaders === undefined || requestHeaders === null) return value;
+  throw refused(
+    inside(place, "requestHeaders"),
+    "they would go to the model provider beside the operator's credential.",
+  );
+};
+
 const checks: Readonly<Record<CheckName, Check>> = {
   model,
   provider,
@@ -141,12 +151,17 @@ const checks: Readonly<Record<CheckName, Check>> = {
     for (const [index, item] of list(value, place).entries()) directory(item, allow, inside(place, index));
     return value;
   },
-  tools: (value, allow, place) => narrowTools(allow.tools, value, place),
+  tools: (value, allow, place) => (allow.all ? value : narrowTools(allow.tools, value, place)),
   mcpAny,
   mcpServer,
   mcpServers,
   mcpToolName: (value, allow, place) => {
     narrowTools(allow.tools, [`mcp:${text(value, place)}`], place);
+    return value;
+  },
+  message,
+  messages: (value, allow, place) => {
+    for (const [index, item] of list(value, place).entries()) message(item, allow, inside(place, index));
     return value;
   },
   customAgents,

@@ -17,7 +17,11 @@ export const inside = (place: Place, step: string | number): Place => ({
 /** `parameter_denied`, saying why and, if a switch of the policy decides, which. `why` is one sentence. */
 export const refused = (place: Place, why: string): SquadronError => {
   const remedy =
-    place.opens === null ? "Leave it out." : `Leave it out, or have policy.allow.${place.opens} allow it.`;
+    place.opens === null
+      ? "Leave it out."
+      : place.opens === "all"
+        ? "Leave it out, or have a policy with allow: all."
+        : `Leave it out, or have policy.allow.${place.opens} allow it.`;
   return new SquadronError(
     "parameter_denied",
     `${place.method} may not have ${place.parameter}: ${why} ${remedy}`,

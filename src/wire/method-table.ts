@@ -8,6 +8,7 @@ export type {
   MethodScope,
   ParamVerdict,
   PolicySwitch,
+  Way,
 } from "./method-entry.ts";
 
 const byName: ReadonlyMap<string, MethodEntry> = new Map(

@@ -1,7 +1,13 @@
 import { join } from "node:path";
 import { CopilotClient, type CopilotClientOptions, RuntimeConnection } from "@github/copilot-sdk";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
-import type { Allow, Config, Policy, StaticKey } from "../../src/config/config.ts";
+import {
+  type Allow,
+  allowEverything,
+  type Config,
+  type Policy,
+  type StaticKey,
+} from "../../src/config/config.ts";
 import type { Isolation } from "../../src/kernel/isolation.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { type SquadronNode, startNode } from "../../src/node.ts";
@@ -45,6 +51,15 @@ export interface TestNode extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+const allowOfDefaults: Allow = {
+  all: false,
+  models: ["*"],
+  provider: false,
+  tools: ["custom:*"],
+  mcp: { http: false, stdio: false },
+  workingDirectories: [],
+};
+
 export const testConfig = (directory: string, modelUrl: string, options: TestNodeOptions = {}): Config => ({
   node: { id: "test", drainTimeoutMs: options.drainTimeoutMs ?? 60_000 },
   sdk: { host: "127.0.0.1", port: 0, maxFrameBytes: 64 * 1024 * 1024 },
@@ -80,12 +95,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
       ...options.limits,
     },
     allow: {
-      all: false,
-      models: ["*"],
-      provider: false,
-      tools: ["custom:*"],
-      mcp: { http: false, stdio: false },
-      workingDirectories: [],
+      ...(options.allow?.all === true ? allowEverything : allowOfDefaults),
       ...options.allow,
     },
     ...options.policy,

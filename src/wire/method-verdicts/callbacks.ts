@@ -1,4 +1,4 @@
-import { allow, allowAll, deny, local, type Verdicts } from "./verdict.ts";
+import { allow, allowAll, deny, denyUnlessAll, local, type Verdicts } from "./verdict.ts";
 
 /** Requests and notifications of a runtime. `allow`: passed to a client; `local`: the node's own; `deny`: not passed on. */
 export const callbackVerdicts: Verdicts = {
@@ -21,17 +21,20 @@ export const callbackVerdicts: Verdicts = {
   ]),
   "llmInference.httpRequestStart": local("The node makes the model calls."),
   "llmInference.httpRequestChunk": local("The node makes the model calls."),
-  ...deny("Sessions have no skills of clients.", ["skillProvider.list", "skillProvider.read"]),
-  ...deny("Factories belong to extensions, which do not connect through the node.", [
+  ...deny("No SDK registers a provider of skills.", ["skillProvider.list", "skillProvider.read"]),
+  ...deny("Factories belong to extensions, which talk to their runtime themselves.", [
     "factory.execute",
     "factory.abort",
   ]),
-  ...deny("No extension is launched.", ["extensionLaunchProvider.resolve"]),
-  ...deny("Carries telemetry of all sessions of a runtime.", ["gitHubTelemetry.event"]),
-  ...deny("Comes only after session.shell.exec, which is refused; it names no session.", [
-    "shell.output",
-    "shell.exit",
-  ]),
+  ...deny("Speaks about the caches of a runtime; no SDK listens to it.", ["host.event"]),
+  ...denyUnlessAll("No extension is launched.", "allow", { "extensionLaunchProvider.resolve": {} }),
+  ...denyUnlessAll("Carries telemetry of all sessions of a runtime.", "allow", {
+    "gitHubTelemetry.event": {},
+  }),
+  ...denyUnlessAll("Comes only after session.shell.exec, which is refused; it names no session.", "allow", {
+    "shell.output": {},
+    "shell.exit": {},
+  }),
   ...deny("The node keeps sessions as files and registers no filesystem.", [
     "sessionFs.readFile",
     "sessionFs.writeFile",

@@ -1,4 +1,4 @@
-import { allow, deny, drop, local, no, plain, type Verdicts, yes } from "./verdict.ts";
+import { allow, deny, drop, local, no, plain, unlessAll, type Verdicts, yes } from "./verdict.ts";
 
 const own = "Answered from the directory of sessions: only one's own.";
 
@@ -8,7 +8,7 @@ export const globalVerdicts: Verdicts = {
     token: yes,
     supportedTaskKinds: yes,
     clientInfo: drop("A runtime serves many clients: none of them names it."),
-    enableGitHubTelemetryForwarding: no("It forwards the telemetry of all sessions of a runtime."),
+    enableGitHubTelemetryForwarding: unlessAll(no("It forwards the telemetry of all sessions of a runtime.")),
   }),
   ping: local("The node is what is alive for a client.", plain("message")),
   "status.get": local("The node's version and protocol."),
@@ -46,41 +46,6 @@ export const globalVerdicts: Verdicts = {
     plain("sessionId", "toEventId", "name"),
   ),
 
-  ...deny("Use session.create and session.resume: this opens remote and foreign sessions as well.", [
-    "sessions.open",
-    "sessions.connect",
-  ]),
-  ...deny("Reads a session past its owner's attachment; use session.getMessages or session.eventLog.read.", [
-    "sessions.readPersistedEvents",
-    "sessions.getClientMetadata",
-    "sessions.enrichMetadata",
-    "sessions.getBoardEntryCount",
-    "sessions.getPersistedRemoteSteerable",
-  ]),
-  ...deny("Ranks or measures all sessions of a runtime, whoever owns them.", [
-    "sessions.findByTaskId",
-    "sessions.getLastForContext",
-    "sessions.getSizes",
-    "sessions.pruneOld",
-  ]),
-  ...deny("Shows or changes files of the runtime's host.", [
-    "sessions.getEventFilePath",
-    "sessions.releaseLock",
-  ]),
-  ...deny("Loads hooks, plugins or extensions, which run as the runtime's user.", [
-    "sessions.reloadPluginHooks",
-    "sessions.loadDeferredRepoHooks",
-    "sessions.setAdditionalPlugins",
-    "sessions.configureSessionExtensions",
-  ]),
-  ...deny("Remote control is one per runtime and publishes a session outside the node.", [
-    "sessions.startRemoteControl",
-    "sessions.transferRemoteControl",
-    "sessions.setRemoteControlSteering",
-    "sessions.stopRemoteControl",
-    "sessions.getRemoteControlStatus",
-  ]),
-  ...deny("Starts a process on the host.", ["agentRegistry.spawn"]),
   "llmInference.setProvider": local(
     "A client makes the model calls of its own sessions where the policy allows clients' own providers.",
   ),
@@ -97,69 +62,31 @@ export const globalVerdicts: Verdicts = {
     end: yes,
     error: yes,
   }),
-  ...deny("A provider of a whole runtime can be only one: the node itself.", [
-    "sessionFs.setProvider",
-    "registerExtensionLaunchProvider",
-    "plugins.builtin.set",
+
+  ...deny("Use session.create and session.resume: this opens remote and foreign sessions as well.", [
+    "sessions.open",
+    "sessions.connect",
   ]),
   ...deny(
-    "Lists what a runtime offers before any policy; use session.tools.getCurrentMetadata, session.commands.list or models.list.",
-    ["tools.list", "commands.list", "models.getBuiltInCatalog"],
+    "Sleeping sessions have no files that a runtime could read; use session.metadata.getClientMetadata.",
+    ["sessions.getClientMetadata"],
   ),
-  ...deny("Accounts of the host are the operator's; a session has the gitHubToken that it was given.", [
-    "account.getQuota",
-    "account.getCurrentAuth",
-    "account.getAllUsers",
+  ...deny("It takes an object of the runtime's own process, which no frame carries.", [
+    "sessions.configureSessionExtensions",
+  ]),
+  ...deny(
+    "It lasts as long as one process, and processes come and go; install the plugin or name its directory with the session.",
+    ["sessions.setAdditionalPlugins", "plugins.builtin.set"],
+  ),
+  ...deny("Starts a runtime beside the node's, whose sessions the node neither stores nor answers for.", [
+    "agentRegistry.spawn",
+  ]),
+  ...deny("The node keeps sessions as files and must find them where it stores them from.", [
+    "sessionFs.setProvider",
+  ]),
+  ...deny("It would write a token to the disk; a session has the gitHubToken that it was given.", [
     "account.login",
     "account.logout",
-  ]),
-  ...deny("Changes how a runtime redacts the logs of everybody's sessions.", ["secrets.addFilterValues"]),
-  ...deny("Settings belong to a runtime, not to one of its clients.", [
-    "user.settings.reload",
-    "user.settings.get",
-    "user.settings.set",
-    "managedSettings.read",
-    "managedSettings.clearCache",
-    "skills.config.setDisabledSkills",
-    "skills.config.setSkillDisabled",
-  ]),
-  ...deny("Reads directories of the host.", [
-    "hooks.discover",
-    "skills.discover",
-    "skills.getDiscoveryPaths",
-    "agents.discover",
-    "agents.getDiscoveryPaths",
-    "instructions.discover",
-    "instructions.getDiscoveryPaths",
-    "mcp.discover",
-    "extensions.discover",
-  ]),
-  ...deny("MCP servers are a session's (mcpServers of session.create), not a runtime's.", [
-    "mcp.config.list",
-    "mcp.config.add",
-    "mcp.config.update",
-    "mcp.config.remove",
-    "mcp.config.enable",
-    "mcp.config.disable",
-    "mcp.config.reload",
-    "mcp.planInstall",
-    "catalog.search",
-  ]),
-  ...deny("Plugins and extensions run as the runtime's user.", [
-    "extensions.enable",
-    "extensions.disable",
-    "plugins.list",
-    "plugins.install",
-    "plugins.uninstall",
-    "plugins.update",
-    "plugins.updateAll",
-    "plugins.enable",
-    "plugins.disable",
-    "plugins.marketplaces.list",
-    "plugins.marketplaces.add",
-    "plugins.marketplaces.remove",
-    "plugins.marketplaces.browse",
-    "plugins.marketplaces.refresh",
   ]),
   ...deny("Ends a process that others use; the node decides when a runtime ends.", ["runtime.shutdown"]),
 };

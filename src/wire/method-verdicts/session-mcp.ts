@@ -1,4 +1,4 @@
-import { allow, allowAll, deny, gate, plain, type Verdicts, yes } from "./verdict.ts";
+import { allow, allowAll, gate, plain, type Verdicts, yes } from "./verdict.ts";
 
 const server = { serverName: gate("mcp", "mcpAny") };
 const theirs = "MCP servers of this session, which the policy must allow.";
@@ -52,20 +52,4 @@ export const sessionMcpVerdicts: Verdicts = {
     providers: gate("provider", "provider"),
     models: gate("provider", "provider"),
   }),
-
-  ...deny("Opens a loopback page and stores tokens on the host; answer mcp.oauth_required instead.", [
-    "session.mcp.oauth.login",
-  ]),
-  ...deny("Stored in the settings of the runtime, which others share.", [
-    "session.mcp.enable",
-    "session.mcp.disable",
-  ]),
-  ...deny("Reads the MCP settings of the host again.", ["session.mcp.reload"]),
-  ...deny("Would resolve values from the environment of the runtime.", ["session.mcp.setEnvValueMode"]),
-  ...deny("For processes that live inside the runtime.", [
-    "session.mcp.reloadWithConfig",
-    "session.mcp.configureGitHub",
-    "session.mcp.registerExternalClient",
-    "session.mcp.unregisterExternalClient",
-  ]),
 };

@@ -6,13 +6,16 @@ import {
   type ParamVerdicts,
   plain,
   serverDecides,
+  unlessAll,
   type Verdicts,
   yes,
 } from "./verdict.ts";
 
-const hostFiles = no("It names files of the runtime's host.");
-const extensions = no("Extensions run as the runtime's user.");
-const managed = no("Managed settings and experiments are the operator's.");
+const hostFiles = unlessAll(no("It names files of the runtime's host."));
+const extensions = unlessAll(no("Extensions run as the runtime's user."));
+const managed = unlessAll(no("Managed settings and experiments are the operator's."));
+const shell = unlessAll(no("How a shell is started is the operator's."));
+const sandbox = unlessAll(no("The sandbox is the operator's."));
 
 /** What session.create and session.resume have in common. */
 const opening: ParamVerdicts = {
@@ -29,7 +32,7 @@ const opening: ParamVerdicts = {
   tools: yes,
   availableTools: gate("tools", "tools"),
   excludedTools: yes,
-  toolFilterPrecedence: drop("What is excluded stays excluded."),
+  toolFilterPrecedence: unlessAll(drop("What is excluded stays excluded.")),
   ...plain("toolSearch", "excludedBuiltinAgents", "defaultAgent", "agent", "commands"),
   largeOutput: gate("workingDirectories", "largeOutput"),
   customAgents: gate("mcp", "customAgents"),
@@ -38,8 +41,10 @@ const opening: ParamVerdicts = {
   disabledMcpServers: yes,
   githubMcpToolConfig: gate("mcp", "mcpAny"),
   authClientIdMetadataUrl: gate("mcp", "mcpAny"),
-  mcpOAuthTokenStorage: drop("Tokens stay in memory."),
-  envValueMode: drop("Values are passed as they are; a runtime's environment is not the client's."),
+  mcpOAuthTokenStorage: unlessAll(drop("Tokens stay in memory.")),
+  envValueMode: unlessAll(
+    drop("Values are passed as they are; a runtime's environment is not the client's."),
+  ),
 
   systemMessage: yes,
   organizationCustomInstructions: yes,
@@ -63,7 +68,7 @@ const opening: ParamVerdicts = {
 
   workingDirectory: gate("workingDirectories", "directory"),
   additionalDirectories: gate("workingDirectories", "directories"),
-  configDir: hostFiles,
+  configDir: no("It moves the session's files away from where the node stores them from."),
   skillDirectories: hostFiles,
   pluginDirectories: hostFiles,
   instructionDirectories: hostFiles,
@@ -85,8 +90,8 @@ const opening: ParamVerdicts = {
   enableSkills: serverDecides,
   memory: serverDecides,
 
-  enableGitHubTelemetryForwarding: no("It forwards the telemetry of all sessions of a runtime."),
-  remoteSession: no("It publishes the session outside the node."),
+  enableGitHubTelemetryForwarding: unlessAll(no("It forwards the telemetry of all sessions of a runtime.")),
+  remoteSession: unlessAll(no("It publishes the session outside the node.")),
   featureFlags: managed,
   expAssignments: managed,
   enableManagedSettings: managed,
@@ -101,8 +106,8 @@ export const sessionOpeningVerdicts: Verdicts = {
   "session.resume": local(asked, {
     ...opening,
     ...plain("disableResume", "continuePendingWork", "openCanvases"),
-    factories: extensions,
-    requestedEnvironmentVariables: no("The environment of a runtime is the operator's."),
+    factories: no("Only an extension has factories, and it talks to its runtime itself."),
+    requestedEnvironmentVariables: unlessAll(no("The environment of a runtime is the operator's.")),
   }),
   "session.destroy": local("Ends this connection's attachment; others keep theirs.", plain("sessionId")),
   "session.detach": local("Ends this connection's attachment; others keep theirs.", plain("sessionId")),
@@ -128,7 +133,7 @@ export const optionParameters: ParamVerdicts = {
   agentContext: serverDecides,
   availableTools: gate("tools", "tools"),
   excludedTools: yes,
-  toolFilterPrecedence: drop("What is excluded stays excluded."),
+  toolFilterPrecedence: unlessAll(drop("What is excluded stays excluded.")),
   ...plain("includedBuiltinAgents", "excludedBuiltinAgents", "suppressCustomAgentPrompt", "disabledSkills"),
   ...plain(
     "disabledInstructionSources",
@@ -144,13 +149,13 @@ export const optionParameters: ParamVerdicts = {
   copilotUrl: no("Model calls go where the node sends them."),
   featureFlags: managed,
   sessionCapabilities: no("Capabilities follow from what the attachments declared."),
-  installedPlugins: no("Plugins run as the runtime's user."),
-  shell: no("How a shell is started is the operator's."),
-  shellInitProfile: no("How a shell is started is the operator's."),
-  shellProcessFlags: no("How a shell is started is the operator's."),
-  sandboxConfig: no("The sandbox is the operator's."),
-  sandboxConfigSource: no("The sandbox is the operator's."),
-  logInteractiveShells: no("It writes to the host's log."),
+  installedPlugins: unlessAll(no("Plugins run as the runtime's user.")),
+  shell,
+  shellInitProfile: shell,
+  shellProcessFlags: shell,
+  sandboxConfig: sandbox,
+  sandboxConfigSource: sandbox,
+  logInteractiveShells: unlessAll(no("It writes to the host's log.")),
   enableStreaming: drop("Streaming is per attachment; the streaming parameter of session.resume sets it."),
   enableScriptSafety: serverDecides,
   envValueMode: serverDecides,

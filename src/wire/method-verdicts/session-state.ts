@@ -1,8 +1,8 @@
 import { optionParameters } from "./session-opening.ts";
-import { allow, allowAll, check, deny, drop, gate, no, plain, type Verdicts, yes } from "./verdict.ts";
+import { allow, allowAll, check, drop, gate, no, plain, unlessAll, type Verdicts, yes } from "./verdict.ts";
 
-const persisted = no("It is stored in the settings of the runtime, which others share.");
-const recordedCwd = no("It records a directory of the host for the session.");
+const persisted = unlessAll(no("It is stored in the settings of the runtime, which others share."));
+const recordedCwd = unlessAll(no("It records a directory of the host for the session."));
 const inside = "Files of the session itself; the runtime refuses paths that leave it.";
 
 /** A session's own state: model, mode, files, history, metadata. */
@@ -32,17 +32,13 @@ export const sessionStateVerdicts: Verdicts = {
     source: drop("A client's change is recorded as a client's."),
   }),
   "session.model.setReasoningEffort": allow("The session's own model.", plain("reasoningEffort")),
-  ...deny("Which models a session may use is the policy's.", [
-    "session.model.applyStartupOverlay",
-    "session.model.setAllowedModels",
-  ]),
 
   "session.mode.get": allow("The session's own mode."),
   "session.mode.set": allow("The session's own mode.", {
     ...plain("mode", "expectedMode", "planModelConfigured", "planReasoningEffort", "planContextTier"),
     ...plain("compactionDecision", "restorePlanModel", "planExitAction"),
     planModel: gate("models", "model"),
-    inheritPlanBaseFromSessionId: no("It reads another session."),
+    inheritPlanBaseFromSessionId: unlessAll(no("It reads another session.")),
     persistPlanSelection: persisted,
     pickerSettingsContext: persisted,
   }),
@@ -82,7 +78,6 @@ export const sessionStateVerdicts: Verdicts = {
   "session.workspaces.deleteAutopilotObjective": allow(inside),
   "session.workspaces.autopilotObjectiveExists": allow(inside),
   "session.workspaces.saveLargePaste": allow(inside, plain("content")),
-  ...deny("Runs git in the working directory on the host.", ["session.workspaces.diff"]),
   "session.autopilotObjective.getState": allow("The session's own objective."),
 
   "session.history.compact": allow(
@@ -143,7 +138,6 @@ export const sessionStateVerdicts: Verdicts = {
   "session.metadata.setWorkingDirectory": allow("Only inside the policy's directories.", {
     workingDirectory: gate("workingDirectories", "directory"),
   }),
-  ...deny("It records a directory of the host for the session.", ["session.metadata.recordContextChange"]),
 
   "session.usage.getMetrics": allow("What this session used."),
   "session.limitPrediction.predict": allow("What this session may need.", plain("modelId", "clientType")),

@@ -1,4 +1,4 @@
-import { allow, allowAll, check, deny, drop, gate, no, plain, type Verdicts, yes } from "./verdict.ts";
+import { allow, allowAll, check, drop, gate, no, plain, unlessAll, type Verdicts, yes } from "./verdict.ts";
 
 const answer = "Answers a request that the session made to this client.";
 
@@ -15,8 +15,8 @@ export const sessionTurnVerdicts: Verdicts = {
       "tracestate",
     ),
     attachments: gate("workingDirectories", "attachments"),
-    agentMode: check("agentMode"),
-    source: check("source"),
+    agentMode: unlessAll(check("agentMode")),
+    source: unlessAll(check("source")),
     billable: drop("Whether a message is billed is not the client's choice."),
     prepend: no("Turns of a session run first in, first out."),
     wait: no("The node answers when it has taken the message; wait for session.idle."),
@@ -41,7 +41,7 @@ export const sessionTurnVerdicts: Verdicts = {
 
   "session.permissions.handlePendingPermissionRequest": allow(answer, {
     ...plain("requestId", "decisionContext"),
-    result: check("permissionDecision"),
+    result: unlessAll(check("permissionDecision")),
   }),
   ...allowAll("Reads what this session's client is asked.", [
     "session.permissions.pendingRequests",
@@ -49,7 +49,7 @@ export const sessionTurnVerdicts: Verdicts = {
     "session.permissions.paths.list",
   ]),
   "session.permissions.resetSessionApprovals": allow("Takes approvals of this session back.", {
-    includeLocation: no("Approvals of a location are shared by the sessions of a runtime."),
+    includeLocation: unlessAll(no("Approvals of a location are shared by the sessions of a runtime.")),
   }),
   "session.permissions.notifyPromptShown": allow(
     "Tells hooks of this session that a prompt is shown.",
@@ -95,11 +95,11 @@ export const sessionTurnVerdicts: Verdicts = {
     plain("includeBuiltins", "includeSkills", "includeClientCommands"),
   ),
   "session.commands.invoke": allow("Only commands that stay inside the session.", {
-    name: check("slashCommand"),
+    name: unlessAll(check("slashCommand")),
     ...plain("input", "origin"),
   }),
   "session.commands.enqueue": allow("Only commands that stay inside the session.", {
-    command: check("slashCommand"),
+    command: unlessAll(check("slashCommand")),
     displayText: yes,
   }),
   "session.commands.execute": allow(
@@ -146,71 +146,6 @@ export const sessionTurnVerdicts: Verdicts = {
   "session.eventLog.registerInterest": allow("Which events this client answers.", plain("eventType")),
   "session.eventLog.releaseInterest": allow("Which events this client answers.", plain("handle")),
 
-  ...deny("Gives tools more than the policy allows; answer permission requests one by one instead.", [
-    "session.permissions.configure",
-    "session.permissions.setApproveAll",
-    "session.permissions.setMode",
-    "session.permissions.modifyRules",
-    "session.permissions.urls.setUnrestrictedMode",
-  ]),
-  ...deny("Whether a session asks follows from requestPermission of its attachments.", [
-    "session.permissions.setRequired",
-  ]),
-  ...deny("Trust and approvals of a location are shared by the sessions of a runtime.", [
-    "session.permissions.locations.resolve",
-    "session.permissions.locations.apply",
-    "session.permissions.locations.addToolApproval",
-    "session.permissions.folderTrust.isTrusted",
-    "session.permissions.folderTrust.addTrusted",
-  ]),
-  ...deny("It would start a turn past the node's queue; use session.send.", [
-    "session.sendMessages",
-    "session.fleet.start",
-  ]),
-  ...deny("It ends whoever's turn runs; session.abort ends one's own.", ["session.interruptMainTurn"]),
-  ...deny("The node unites the tools of all attachments; session.resume replaces one's own.", [
-    "session.tools.set",
-  ]),
-  ...deny("Turns wait in the node's queue; nothing is put into the runtime's or moved there.", [
-    "session.queue.snapshot",
-    "session.queue.moveItem",
-    "session.queue.insertAt",
-    "session.queue.removeAt",
-    "session.queue.updateText",
-    "session.queue.duplicateAt",
-    "session.queue.setDrainPaused",
-    "session.queue.sendNow",
-    "session.queue.hasPending",
-    "session.queue.beginDeferredIdleDrain",
-    "session.queue.finishDeferredIdleDrain",
-    "session.queue.deferSessionIdle",
-    "session.queue.consumeSystemNotifications",
-    "session.queue.enqueueResumePending",
-    "session.queue.process",
-  ]),
-  ...deny("For processes that live inside the runtime.", [
-    "session.sendSystemNotification",
-    "session.commands.finalizeInvocationEffect",
-    "session.ui.registerDirectAutoModeSwitchHandler",
-    "session.ui.unregisterDirectAutoModeSwitchHandler",
-    "session.tools.getBuiltinDescriptors",
-    "session.tools.taskCompleteEventData",
-  ]),
-  ...deny("Runs a command on the runtime's host, whatever tools the session has.", [
-    "session.shell.exec",
-    "session.shell.kill",
-    "session.shell.executeUserRequested",
-    "session.shell.cancelUserRequested",
-  ]),
-  ...deny("Timers in a runtime do not survive its sleep, and would start turns that nobody queued.", [
-    "session.schedule.hydrate",
-    "session.schedule.hasSelfPaced",
-    "session.schedule.add",
-    "session.schedule.addCron",
-    "session.schedule.addAt",
-    "session.schedule.addSelfPaced",
-    "session.schedule.rearmSelfPaced",
-  ]),
   "session.schedule.list": allow("What was planned in this session."),
   "session.schedule.stop": allow("Takes back what was planned in this session.", plain("id")),
 };

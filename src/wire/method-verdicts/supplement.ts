@@ -38,6 +38,7 @@ export const supplement: Readonly<Record<string, SupplementMethod>> = {
   "session.lifecycle": { scope: "notification", ids: { params: ["sessionId"] } },
   "shell.output": { scope: "notification", elsewhere: true },
   "shell.exit": { scope: "notification", elsewhere: true },
+  "host.event": { scope: "notification", elsewhere: true },
 };
 
 /** A workspace is called by the id of its session. */
@@ -49,6 +50,7 @@ export const idCorrections: Readonly<
 > = {
   "hooks.invoke": { params: ["sessionId", "input.sessionId"] },
   "gitHubTelemetry.event": { params: ["sessionId", "event.session_id"] },
+  "sessions.startRemoteControl": { params: ["sessionId"] },
   "session.metadata.snapshot": { result: ["sessionId", "workspace.id"] },
   "session.workspaces.getWorkspace": workspace,
   "session.workspaces.ensure": workspace,

@@ -8,11 +8,12 @@ import { findProgram, searchPath } from "./executable.ts";
 import { killLeftovers, signal } from "./leftovers.ts";
 import type { Exit } from "./life.ts";
 import type { Confinement, InsidePaths } from "./sandbox/confinement.ts";
-import { readInit } from "./sandbox/init-process.ts";
+import { type InitProcess, readInit } from "./sandbox/init-process.ts";
 
 const exitDeadlineMs = 10_000;
 /** bwrap ends when its box has; if it does not, it is killed, and the kernel ends the box. */
 const bwrapGraceMs = 1_000;
+const openDeadlineMs = 10_000;
 
 /** A process and its pipe, which belongs to whoever reads it. */
 export interface Box {
@@ -122,30 +123,33 @@ const openConfined = async (options: BoxOptions, confinement: Confinement): Prom
   args3.end(launch.argumentsText);
 
   let running = true;
-  const init = await readInit(info);
+  let init: InitProcess | undefined;
   const emptied = guard.exited.then(async () => {
     running = false;
-    signal(-guard.pid, "SIGKILL");
     await init?.gone();
     await confinement.empty();
     guard.errorOutput.destroy();
   });
   emptied.catch(() => undefined);
-  const kill = () => {
-    if (!running) return;
-    if (init === undefined) signal(-guard.pid, "SIGKILL");
-    else init.kill();
-    clock.after(bwrapGraceMs, () => running && signal(-guard.pid, "SIGKILL"));
+  const empty = (): Promise<void> => {
+    if (running) {
+      if (init === undefined) signal(guard.pid, "SIGKILL");
+      else init.kill();
+      clock.after(bwrapGraceMs, () => running && signal(guard.pid, "SIGKILL"));
+    }
+    return inTime(clock, guard.pid, emptied);
   };
-  return {
-    ...guard,
-    pid: (await init?.watched()) ?? guard.pid,
-    exited: guard.exited.then(insideExit),
-    empty: () => {
-      kill();
-      return inTime(clock, guard.pid, emptied);
-    },
+  const made = async (): Promise<number | undefined> => {
+    init = await readInit(info);
+    return init?.watched();
   };
+  try {
+    const pid = await withDeadline(made(), { clock, ms: openDeadlineMs, what: "The making of a box" });
+    return { ...guard, pid: pid ?? guard.pid, exited: guard.exited.then(insideExit), empty };
+  } catch (error) {
+    await empty();
+    throw error;
+  }
 };
 
 const inTime = (clock: Clock, pid: number, emptied: Promise<void>): Promise<void> =>

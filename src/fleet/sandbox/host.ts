@@ -40,13 +40,13 @@ const allow =
 /** Tries everything; 30 to 100 ms. */
 export const sandboxAbilities = async (): Promise<SandboxAbilities> => {
   const ownUid = tryOwnUid();
-  const asBoxUser = ownUid.able ? dropTo() : [];
-  const bubblewrap = tryBubblewrap(asBoxUser, []);
+  const prefix = starter(ownUid.able);
+  const bubblewrap = tryBubblewrap(prefix, ownUid.able, []);
   return {
     bubblewrap,
-    ownNetwork: bubblewrap.able ? tryBubblewrap(asBoxUser, ["--unshare-net"]) : bubblewrap,
+    ownNetwork: bubblewrap.able ? tryBubblewrap(prefix, ownUid.able, ["--unshare-net"]) : bubblewrap,
     ownUid,
-    hiddenMemory: tryHiddenMemory(asBoxUser),
+    hiddenMemory: tryHiddenMemory(prefix, ownUid.able),
     cgroups: await tryCgroups(),
   };
 };
@@ -90,9 +90,11 @@ const run = (
   };
 };
 
-const dropTo = (): string[] => [
+/** What is before bwrap, see launch.ts. */
+const starter = (asBoxUser: boolean): string[] => [
   "setpriv",
-  ...["--reuid", probeUid, "--regid", probeUid, "--clear-groups", "--no-new-privs", "--"],
+  ...(asBoxUser ? ["--reuid", probeUid, "--regid", probeUid, "--clear-groups"] : []),
+  ...["--no-new-privs", "--pdeathsig", "KILL", "--"],
 ];
 
 const tryOwnUid = (): Ability => {
@@ -103,24 +105,26 @@ const tryOwnUid = (): Ability => {
       message: `${shared}; start the node as root (it gives every box a user of its own)`,
     };
   if (findProgram("setpriv") === undefined) return { able: false, message: `${shared}; install util-linux` };
-  const { ok, error } = run([...dropTo(), "true"]);
+  const { ok, error } = run([...starter(true), "true"]);
   return ok
     ? { able: true, message: "every box gets a user id of its own" }
     : { able: false, message: `${shared}; the node needs CAP_SETUID and CAP_SETGID (${error})` };
 };
 
-const tryBubblewrap = (prefix: readonly string[], extra: readonly string[]): Ability => {
+const tryBubblewrap = (prefix: readonly string[], ownUid: boolean, extra: readonly string[]): Ability => {
   if (process.platform !== "linux") return { able: false, message: "bubblewrap exists on Linux only" };
-  const bwrap = findProgram("bwrap");
-  if (bwrap === undefined) return { able: false, message: `there is no bwrap in ${searchPath}; ${install}` };
-  if (prefix.length === 0 && process.getuid?.() === 0)
+  const missing = ["bwrap", "setpriv", "prlimit"].find((name) => findProgram(name) === undefined);
+  if (missing !== undefined)
+    return { able: false, message: `there is no ${missing} in ${searchPath}; ${install}` };
+  if (!ownUid && process.getuid?.() === 0)
     return {
       able: false,
-      message: "a box must never run as root, and this node cannot change its user; start it as another user",
+      message:
+        "a box must never run as root, and this node cannot change its user; give it CAP_SETUID, CAP_SETGID and CAP_CHOWN, or start it as another user",
     };
   const { ok, error } = run([
     ...prefix,
-    bwrap,
+    "bwrap",
     ...[
       "--unshare-user",
       "--uid",
@@ -156,15 +160,15 @@ const tryBubblewrap = (prefix: readonly string[], extra: readonly string[]): Abi
       "true",
     ],
   ]);
-  if (ok) return { able: true, message: run([bwrap, "--version"]).output.trim() };
+  if (ok) return { able: true, message: run(["bwrap", "--version"]).output.trim() };
   const advice = /nknown option/.test(error) ? install : allow;
   return { able: false, message: `bwrap fails (${error || "no message"}); ${advice}` };
 };
 
 /** As in a box: a shell that its user cannot read, and a child of it that tries to look into it. */
-const tryHiddenMemory = (prefix: readonly string[]): Ability => {
+const tryHiddenMemory = (prefix: readonly string[], ownUid: boolean): Ability => {
   const weaker = "a shell in a box can read the runtime's memory and environment";
-  if (prefix.length === 0 && process.getuid?.() === 0)
+  if (!ownUid && process.getuid?.() === 0)
     return { able: false, message: `${weaker}: root can read every program` };
   const directory = mkdtempSync(join(tmpdir(), "squadron-host-"));
   try {
@@ -208,5 +212,7 @@ const tryCgroups = async (): Promise<SandboxAbilities["cgroups"]> => {
 const unreachablePart = (statePath: string): string | undefined => {
   const above: string[] = [];
   for (let path = statePath; path !== dirname(path); path = dirname(path)) above.unshift(dirname(path));
-  return above.filter((path) => existsSync(path)).find((path) => !run([...dropTo(), "test", "-x", path]).ok);
+  return above
+    .filter((path) => existsSync(path))
+    .find((path) => !run([...starter(true), "test", "-x", path]).ok);
 };

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { constants, type Stats } from "node:fs";
+import { constants } from "node:fs";
 import { access, chmod, copyFile, link, mkdir, readdir, realpath, rename, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { removeDirectory } from "../box-directory.ts";
@@ -22,9 +22,9 @@ export const unreadable = 0o111;
 export const copyRuntime = async (executable: string, parent: string): Promise<RuntimeCopy> => {
   const program = await realpath(executable);
   const shell = await realpath("/bin/sh");
-  const name = versionOf([await stat(program), await stat(shell)], program);
-  const root = join(parent, name);
   const { source, files } = await partsOf(program);
+  const name = await versionOf(source, [program, shell, ...files.map((file) => join(source, file))]);
+  const root = join(parent, name);
   const copy: RuntimeCopy = { root, executable: relative(source, program), shell: join(".init", "sh") };
   const there = await access(root).then(
     () => true,
@@ -53,11 +53,16 @@ export const copyRuntime = async (executable: string, parent: string): Promise<R
   return copy;
 };
 
-const versionOf = (files: readonly Stats[], path: string): string =>
-  createHash("sha256")
-    .update(JSON.stringify([path, ...files.map(({ size, mtimeMs, ino }) => [size, mtimeMs, ino])]))
-    .digest("hex")
-    .slice(0, 16);
+/** Installers give all files the same time: what tells versions apart is size and inode. */
+const versionOf = async (source: string, files: readonly string[]): Promise<string> => {
+  const facts = await Promise.all(
+    files.map(async (path) => {
+      const { size, mtimeMs, ino } = await stat(path);
+      return [relative(source, path), size, mtimeMs, ino];
+    }),
+  );
+  return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 16);
+};
 
 /** The SDK's package as a whole, for it has tools and definitions beside `prebuilds`; else the program and its library. */
 const partsOf = async (program: string): Promise<{ source: string; files: string[] }> => {

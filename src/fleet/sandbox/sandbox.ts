@@ -121,7 +121,7 @@ const bubblewrapSandbox = ({ config, executable, statePath, log, ...rest }: Sand
     }
     if (!cgroups.cpu) log.warn({}, "no cpu controller here: boxes can use all processors");
     try {
-      await writeFile(join(records, cgroupName), JSON.stringify(cgroups.parents), { mode: 0o600 });
+      await writeFile(join(records, cgroupName), `${cgroups.parents.join("\n")}\n`, { mode: 0o600 });
     } catch (error) {
       for (const parent of cgroups.parents) await removeCgroup(parent);
       throw error;
@@ -203,9 +203,8 @@ const bubblewrapSandbox = ({ config, executable, statePath, log, ...rest }: Sand
     for (const name of await readdir(records).catch(() => [])) {
       const owner = cgroupForm.exec(name)?.[1];
       if (owner === undefined || ownerLives(owner)) continue;
-      const parents: unknown = JSON.parse(await readFile(join(records, name), "utf8"));
-      for (const parent of Array.isArray(parents) ? parents : []) {
-        if (typeof parent === "string" && parent.endsWith(`/${name}`)) await removeCgroup(parent);
+      for (const parent of (await readFile(join(records, name), "utf8")).split("\n")) {
+        if (parent.endsWith(`/${name}`)) await removeCgroup(parent);
       }
       await rm(join(records, name));
     }

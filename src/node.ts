@@ -11,6 +11,7 @@ import { createModelCatalog } from "./models/catalog.ts";
 import { githubRoute } from "./models/grant.ts";
 import { createModelGateway } from "./models/model-gateway.ts";
 import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
+import { createUnitStates } from "./sessions/unit-state.ts";
 import { openStore } from "./store/open-store.ts";
 import { lockState } from "./store/state-lock.ts";
 import type { Store } from "./store/store.ts";
@@ -38,6 +39,10 @@ export interface SquadronNode {
   readonly log: Log;
   /** Present when the node had no key at all and made its first admin key; it is told this once. */
   readonly firstAdminKey: Secret | undefined;
+  /** Resolves when the node has closed, for whatever reason. */
+  readonly closed: Promise<void>;
+  /** Takes nothing new, lets running turns end within the configuration's `drainTimeout`, then closes. */
+  drain(): Promise<void>;
   /** Closes the doors, ends every runtime, closes the store. */
   close(): Promise<void>;
 }
@@ -74,6 +79,8 @@ const build = async (
   const metrics = createMetrics();
   const store = await openStore(config.store.url);
   parts.defer(() => store.close());
+  const interrupted = await store.turns.settleAll(clock.now());
+  if (interrupted > 0) log.warn({ interrupted }, "turns of an earlier node were interrupted by its end");
   const identity = createIdentity({ keys: config.auth.keys, store, clock });
   const firstAdminKey = config.auth.keys.length === 0 ? await ensureFirstAdminKey(store, clock) : undefined;
 
@@ -89,6 +96,7 @@ const build = async (
   const catalog = createModelCatalog({ config: config.models, clock, log, environment });
   parts.defer(() => catalog.close());
 
+  const units = createUnitStates({ store, maxBytes: config.defaults.limits.maxSizeBytes });
   const fleet = createFleet({
     config: config.runtimes,
     statePath: config.state.path,
@@ -96,7 +104,9 @@ const build = async (
     log,
     metrics,
     serve: (runtime) => gateway.serve(runtime),
+    populate: (runtime) => units.populate(runtime),
     onClosed: (runtime) => gateway.runtimeClosed(runtime),
+    onWorn: (runtime) => gateway.recycle(runtime),
   });
   parts.defer(() => fleet.close());
 
@@ -105,6 +115,7 @@ const build = async (
     config,
     clock,
     store,
+    units,
     fleet,
     log,
     metrics,
@@ -131,7 +142,27 @@ const build = async (
 
   const sdk = await openSdkPort({ ...config.sdk, gateway, identity, clock, log });
   parts.defer(() => sdk.close());
-  const http = await openHttp({ ...config.http, gateway, identity, store, fleet, metrics, clock, log });
+  const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<void>();
+  const close = (): Promise<void> => parts.close().finally(resolveClosed);
+  const drain = async (): Promise<void> => {
+    log.info({ withinMs: config.node.drainTimeoutMs }, "draining");
+    await gateway.drain(config.node.drainTimeoutMs);
+    await close();
+  };
+  const http = await openHttp({
+    ...config.http,
+    gateway,
+    identity,
+    store,
+    fleet,
+    metrics,
+    clock,
+    log,
+    drainTimeoutMs: config.node.drainTimeoutMs,
+    drain: () => {
+      drain().catch((error) => log.error({ error }, "not everything could be closed"));
+    },
+  });
   parts.defer(() => http.close());
   parts.defer(() => gateway.stopTurns());
 
@@ -147,6 +178,8 @@ const build = async (
     metrics,
     log,
     firstAdminKey,
-    close: parts.close,
+    closed,
+    drain,
+    close,
   };
 };

@@ -15,9 +15,11 @@ export const runtimes = z.looseObject({
   runtimes: z.array(
     z.looseObject({
       id: z.string(),
-      isolation: z.string(),
-      unitKey: z.string(),
+      isolation: z.string().optional(),
+      unitKey: z.string().optional(),
       state: z.string(),
+      reason: z.string().optional(),
+      turns: z.number(),
       pid: z.number().optional(),
       startedAt: z.string(),
       memoryBytes: z.number().optional(),

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
+import { drainCommand } from "./drain.ts";
 import { exitCodes, exitCodesHelp, explain } from "./failure.ts";
 import { keyCommand } from "./key.ts";
 import { runtimesCommand } from "./runtimes.ts";
@@ -20,6 +21,7 @@ const buildProgram = (): Command => {
     .addCommand(statusCommand())
     .addCommand(sessionsCommand())
     .addCommand(runtimesCommand())
+    .addCommand(drainCommand())
     .addCommand(keyCommand())
     .addCommand(configCommand())
     .addCommand(doctorCommand())

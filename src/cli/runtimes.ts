@@ -12,15 +12,16 @@ const listRuntimes = async ({ json, ...options }: NodeOptions & { json?: true })
   if (answer.runtimes.length === 0) return print("No runtime is running; the next message starts one.");
   const rows = answer.runtimes.map((runtime) => [
     runtime.id,
-    runtime.isolation,
-    runtime.state,
+    runtime.isolation ?? "",
+    runtime.reason === undefined ? runtime.state : `${runtime.state}: ${runtime.reason}`,
     String(runtime.pid ?? "?"),
     ago(runtime.startedAt),
+    String(runtime.turns),
     mebibytes(runtime.memoryBytes),
     runtime.cpuSeconds === undefined ? "?" : `${runtime.cpuSeconds.toFixed(1)} s`,
-    plain(runtime.unitKey),
+    plain(runtime.unitKey ?? ""),
   ]);
-  print(table(["RUNTIME", "ISOLATION", "STATE", "PID", "STARTED", "MEMORY", "CPU", "UNIT"], rows));
+  print(table(["RUNTIME", "ISOLATION", "STATE", "PID", "STARTED", "TURNS", "MEMORY", "CPU", "UNIT"], rows));
 };
 
 export const runtimesCommand = (): Command =>

@@ -43,8 +43,10 @@ const up = async ({ config: given, json }: { config?: string; json?: true }): Pr
       ...(node.firstAdminKey !== undefined && { firstAdminKey: node.firstAdminKey.reveal() }),
     });
   } else announce(node, configFile(given));
-  note(`squadron: ${await stopped}, closing; once more to end at once`);
-  await node.close();
+  const signal = await Promise.race([stopped, node.closed]);
+  if (signal === undefined) return note("squadron: drained and closed");
+  note(`squadron: ${signal}, draining; once more to end at once`);
+  await node.drain();
 };
 
 export const upCommand = (): Command =>

@@ -4,90 +4,35 @@ import type { RuntimesConfig } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
-import type { Isolation, Unit } from "../kernel/isolation.ts";
+import type { Unit } from "../kernel/isolation.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics, RuntimeState } from "../telemetry/metrics.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import type { PeerHandler } from "../wire/peer.ts";
 import { createBackOff, longestBackOffMs } from "./back-off.ts";
 import { findLauncher } from "./box.ts";
 import { removeFormerBoxes } from "./box-directory.ts";
 import { runtimeExecutable } from "./executable.ts";
 import type { RetireReason } from "./life.ts";
-import { createPool } from "./pool.ts";
+import { createPool, type Pool } from "./pool.ts";
 import type { Runtime, RuntimeSettings } from "./runtime.ts";
 import { createSandbox } from "./sandbox/sandbox.ts";
 
+export type { FleetCondition } from "./circuit.ts";
 export type { RetireReason } from "./life.ts";
+export type { RuntimeStatus } from "./member.ts";
 export type { Runtime } from "./runtime.ts";
-
-export interface RuntimeStatus {
-  readonly id: string;
-  /** Absent while it belongs to no unit. */
-  readonly isolation?: Isolation;
-  readonly unitKey?: string;
-  readonly state: RuntimeState;
-  /** Why it is retiring or stopping. */
-  readonly reason?: string;
-  /** Absent before the process has been spawned. */
-  readonly pid?: number;
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
-  readonly ageMs: number;
-  /** Turns that it has run. */
-  readonly turns: number;
-  /** Figures of the last probe. Proportional memory (PSS); absent where the system does not tell. */
-  readonly memoryBytes?: number;
-  readonly cpuSeconds?: number;
-  readonly openFiles?: number;
-}
-
-/** Can the node start runtimes? */
-export type FleetCondition =
-  | { readonly kind: "ok" }
-  | {
-      readonly kind: "failing";
-      /** Milliseconds since 1970. */
-      readonly since: number;
-      /** For people, without paths or secrets. */
-      readonly reason: string;
-      /** Monotonic: before that no start is tried. */
-      readonly retryAt: number;
-    };
 
 /**
  * The node's runtimes: one per unit that takes new sessions, started when it is needed, beside it at most one that is
  * retiring; and some spares.
  */
-export interface Fleet {
+export interface Fleet extends Omit<Pool, "present" | "provide"> {
   /**
    * The unit's runtime: the one that is there, a spare, or a new one. Parallel callers share one start; `signal` ends
    * only this caller's wait. Rejects with `no_capacity`, `runtime_start_failed` (at once, with `retryAfter` in seconds,
    * while every start fails), `runtime_gone`, `draining`, `cancelled`, `timeout`, or the error that `populate` had.
    */
   runtimeFor(unit: Unit, signal?: AbortSignal): Promise<Runtime>;
-  /** The unit's runtime that takes new sessions, if it is ready. */
-  find(unitKey: string): Runtime | undefined;
-  /** All that have sessions or may get some: ready ones and retiring ones. */
-  runtimes(): readonly Runtime[];
-  /** Units that have a runtime or are about to, retiring ones not counted: what `runtimes.max` bounds. */
-  boundUnits(): readonly string[];
-  /** Could the unit have a runtime without exceeding `runtimes.max`? */
-  hasRoomFor(unit: Unit): boolean;
-  /**
-   * The runtime takes no new sessions: the unit's next `runtimeFor` gets another one. It runs on until it is killed.
-   * False, and nothing is changed, if it is not ready or the unit has a retiring one already. Without a reason it is
-   * the one for which it is worn out.
-   */
-  retire(runtime: Runtime, reason?: RetireReason): boolean;
-  /** A turn has ended in this runtime after `ms`. */
-  turnEnded(runtime: Runtime, ms: number): void;
-  readonly condition: FleetCondition;
-  /** All processes with their figures. */
-  list(): RuntimeStatus[];
-  /** Kills the unit's runtimes. */
-  release(unitKey: string): Promise<void>;
-  /** Kills all and waits until they and their directories are gone; nothing is started any more. */
-  close(): Promise<void>;
 }
 
 export interface FleetOptions {

@@ -21,6 +21,9 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** The end of a process that was never started, or whose end nobody saw. */
+export const neverRan: Exit = { code: null, signal: null };
+
 /**
  * A runtime from its start to its end. spare: it has answered and belongs to no unit yet. binding: its unit's files
  * are being put there. retiring: its unit has, or will get, another one.

@@ -1,5 +1,5 @@
+import type { Isolation } from "../kernel/isolation.ts";
 import type { RuntimeState } from "../telemetry/metrics.ts";
-import type { RuntimeStatus } from "./fleet.ts";
 import type { RuntimeFacts } from "./health.ts";
 import type { Life, RetireReason } from "./life.ts";
 import type { ProcessFigures } from "./process-table.ts";
@@ -43,6 +43,28 @@ export const factsOf = ({ figures, bornAt, turns }: Member, now: number): Runtim
   ageMs: now - bornAt,
   turns: turns.times,
 });
+
+/** A process as people are told of it. */
+export interface RuntimeStatus {
+  readonly id: string;
+  /** Absent while it belongs to no unit. */
+  readonly isolation?: Isolation;
+  readonly unitKey?: string;
+  readonly state: RuntimeState;
+  /** Why it is retiring or stopping. */
+  readonly reason?: string;
+  /** Absent before the process has been spawned. */
+  readonly pid?: number;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly ageMs: number;
+  /** Turns that it has run. */
+  readonly turns: number;
+  /** Figures of the last probe. Proportional memory (PSS); absent where the system does not tell. */
+  readonly memoryBytes?: number;
+  readonly cpuSeconds?: number;
+  readonly openFiles?: number;
+}
 
 /** What people are told: getting its files belongs to a start, and its last moment to its end. */
 export const visibleState = ({ state }: Life): RuntimeState => {

@@ -3,31 +3,17 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { BackOff } from "./back-off.ts";
-import { admitsStart, type Circuit, closedCircuit, nextCircuit } from "./circuit.ts";
-import type { Fleet, FleetCondition } from "./fleet.ts";
-import { type MemoryShare, overBudget, verdict } from "./health.ts";
+import { createBreaker, type FleetCondition } from "./circuit.ts";
 import type { RetireReason } from "./life.ts";
-import { factsOf, isEnding, type Member, newMember, statusOf, visibleState } from "./member.ts";
+import { isEnding, type Member, newMember, type RuntimeStatus, statusOf, visibleState } from "./member.ts";
 import { startProbing } from "./probe.ts";
 import { figuresOf } from "./process-table.ts";
 import { type Runtime, type RuntimeLife, type RuntimeSettings, startRuntime } from "./runtime.ts";
 import { createSpares } from "./spares.ts";
+import { createWear } from "./wear.ts";
 
 /** All processes of the node, and which of them is whose. */
-export interface Pool
-  extends Pick<
-    Fleet,
-    | "find"
-    | "runtimes"
-    | "boundUnits"
-    | "hasRoomFor"
-    | "retire"
-    | "turnEnded"
-    | "condition"
-    | "list"
-    | "release"
-    | "close"
-  > {
+export interface Pool {
   /** The runtime that the unit has or is about to get. */
   present(unitKey: string): Promise<Runtime | undefined> | undefined;
   /**
@@ -35,6 +21,29 @@ export interface Pool
    * had died. Throws `no_capacity`, or `runtime_start_failed` if none may be started now.
    */
   provide(unit: Unit): Promise<Runtime | undefined>;
+  /** The unit's runtime that takes new sessions, if it is ready. */
+  find(unitKey: string): Runtime | undefined;
+  /** All that have sessions or may get some: ready ones and retiring ones. */
+  runtimes(): readonly Runtime[];
+  /** Units that have a runtime or are about to, retiring ones not counted: what `runtimes.max` bounds. */
+  boundUnits(): readonly string[];
+  /** Could the unit have a runtime without exceeding `runtimes.max`? */
+  hasRoomFor(unit: Unit): boolean;
+  /**
+   * The runtime takes no new sessions: the unit's next `runtimeFor` gets another one. It runs on until it is killed.
+   * False, and nothing is changed, if it is not ready or the unit has a retiring one already. Without a reason it is
+   * the one for which it is worn out.
+   */
+  retire(runtime: Runtime, reason?: RetireReason): boolean;
+  /** A turn has ended in this runtime after `ms`. */
+  turnEnded(runtime: Runtime, ms: number): void;
+  readonly condition: FleetCondition;
+  /** All processes with their figures. */
+  list(): RuntimeStatus[];
+  /** Kills the unit's runtimes. */
+  release(unitKey: string): Promise<void>;
+  /** Kills all and waits until they and their directories are gone; nothing is started any more. */
+  close(): Promise<void>;
 }
 
 export const createPool = (options: {
@@ -48,7 +57,7 @@ export const createPool = (options: {
   const { clock, log } = settings;
   const members = new Map<RuntimeLife, Member>();
   const current = new Map<string, Member>();
-  let circuit: Circuit = closedCircuit;
+  const breaker = createBreaker({ clock, log });
   let closing = false;
 
   const boundUnits = (): readonly string[] => [
@@ -68,39 +77,23 @@ export const createPool = (options: {
   const start = (): Member => {
     const at = clock.monotonic();
     if (closing) throw new SquadronError("draining", "This node is shutting down.");
-    if (circuit.kind !== "closed" && !admitsStart(circuit, at)) {
-      throw new SquadronError(
-        "runtime_start_failed",
-        "No runtime can be started; the node tries again in a moment, and its log has the reason.",
-        { details: { retryAfter: Math.max(1, Math.ceil((circuit.retryAt - at) / 1000)) } },
-      );
-    }
-    circuit = nextCircuit(circuit, { kind: "begun", at });
+    breaker.begin();
     const life = startRuntime(settings);
     const member = newMember(life, at);
     members.set(life, member);
     life.answered.then(
       () => {
-        circuit = nextCircuit(circuit, { kind: "succeeded" });
+        breaker.succeeded();
         metrics.runtimeStarted((clock.monotonic() - at) / 1000);
         watch(member);
       },
-      (error) => notStarted(error),
+      (error) => {
+        breaker.failed(error);
+        spares.adjust();
+      },
     );
     life.gone.then(() => ended(member));
     return member;
-  };
-
-  const notStarted = (error: unknown): void => {
-    const isFailure = !(error instanceof SquadronError && error.code === "runtime_gone");
-    const before = circuit;
-    circuit = nextCircuit(
-      circuit,
-      isFailure ? { kind: "failed", at: clock.monotonic(), reason: reasonOf(error) } : { kind: "abandoned" },
-    );
-    if (circuit.kind === "open" && before.kind === "closed")
-      log.error({ reason: circuit.reason }, "every start of a runtime fails: none is tried for a moment");
-    spares.adjust();
   };
 
   const ended = (member: Member): void => {
@@ -128,7 +121,10 @@ export const createPool = (options: {
       everyMs: config.probeEveryMs,
       onAnswer: async () => {
         if (life.pid !== undefined) member.figures = await figuresOf(life.pid);
-        if (!isEnding(life)) judge(member);
+        if (isEnding(life)) return;
+        wear.judge(member, clock.monotonic());
+        // There may be more or less memory for spares than before.
+        spares.adjust();
       },
       onSilence: () => {
         log.error({ runtime: life.id }, "a runtime left a probe unanswered: it is killed");
@@ -143,49 +139,24 @@ export const createPool = (options: {
 
   const stopFailed = (error: unknown): void => log.error({ error }, "a runtime could not be ended");
 
-  const judge = (member: Member): void => {
-    member.worn ??= verdict(factsOf(member, clock.monotonic()), config.recycle);
-    // One that nobody has needed for so long is no loss.
-    if (member.worn !== undefined && member.life.life.state === "spare") stop(member.life, "surplus");
-    else tell(member);
-    keepBudget();
-  };
-
-  const tell = ({ life, worn }: Member): void => {
-    if (worn === undefined || life.life.state !== "ready" || !life.runtime) return;
-    if (hasRetiring(life.runtime.unit.key)) return;
-    try {
-      options.onWorn(life.runtime, worn);
-    } catch (error) {
-      log.error({ error, runtime: life.id }, "a runtime that is worn out could not be replaced");
-    }
-  };
-
-  const shares = (): readonly (MemoryShare & { readonly member: Member })[] =>
-    [...members.values()].map((member) => ({
-      member,
-      memoryBytes: member.figures.memoryBytes ?? 0,
-      leaving: member.worn !== undefined || member.retired || isEnding(member.life),
-    }));
-
-  const fattest = (): Member | undefined =>
-    config.memoryBytes === undefined ? undefined : overBudget(shares(), config.memoryBytes)?.member;
-
-  /** Spares go first: no session has to move for them. */
-  const keepBudget = (): void => {
-    spares.adjust();
-    const fat = fattest();
-    if (fat?.life.life.state !== "ready") return;
-    fat.worn = "memory_budget";
-    tell(fat);
-  };
-
   const wantedSpares = (): number => {
     // While no start succeeds, a spare is what tries it: nobody may be asking for a runtime.
-    const least = circuit.kind === "closed" ? 0 : 1;
-    const affordable = fattest() === undefined ? config.max - boundUnits().length : 0;
+    const least = breaker.condition.kind === "ok" ? 0 : 1;
+    const affordable = wear.overBudget ? 0 : config.max - boundUnits().length;
     return Math.max(least, Math.min(config.spares, affordable));
   };
+
+  const hasRetiring = (unitKey: string): boolean =>
+    [...members.values()].some(({ life, retired }) => retired && life.unit?.key === unitKey);
+
+  const wear = createWear({
+    config,
+    members: () => members.values(),
+    hasRetiring,
+    onWorn: options.onWorn,
+    endSpare: ({ life }) => stop(life, "surplus"),
+    log,
+  });
 
   const spares = createSpares({
     clock,
@@ -193,9 +164,6 @@ export const createPool = (options: {
     start: () => start().life,
     onStopFailure: stopFailed,
   });
-
-  const hasRetiring = (unitKey: string): boolean =>
-    [...members.values()].some(({ life, retired }) => retired && life.unit?.key === unitKey);
 
   const provide = (unit: Unit): Promise<Runtime | undefined> => {
     if (!hasRoomFor(unit)) {
@@ -270,10 +238,8 @@ export const createPool = (options: {
       const member = memberOf(runtime);
       member?.turns.ended(ms, clock.monotonic() - member.bornAt);
     },
-    get condition(): FleetCondition {
-      if (circuit.kind === "closed") return { kind: "ok" };
-      const { reason, retryAt } = circuit;
-      return { kind: "failing", since: clock.now() - (clock.monotonic() - circuit.since), reason, retryAt };
+    get condition() {
+      return breaker.condition;
     },
     list: () => [...members.values()].map((member) => statusOf(member, clock.monotonic())),
     release,
@@ -285,12 +251,4 @@ export const createPool = (options: {
       await Promise.all(lives.map(({ cleared }) => cleared));
     },
   };
-};
-
-/** For people who may not see the log: what failed, without paths. */
-const reasonOf = (error: unknown): string => {
-  const cause = error instanceof SquadronError && error.cause !== undefined ? error.cause : error;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
-  const detail = cause instanceof SquadronError ? cause.message : (code ?? "unknown");
-  return `The last starts of a runtime all failed: ${detail}`;
 };

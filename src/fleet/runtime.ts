@@ -10,6 +10,7 @@ import {
   type Exit,
   type Life,
   type LifeEvent,
+  neverRan,
   newLife,
   nextLife,
   type RetireReason,
@@ -297,6 +298,3 @@ export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
     },
   };
 };
-
-/** Of a process that was never started, or whose end nobody saw. */
-const neverRan: Exit = { code: null, signal: null };

@@ -110,6 +110,7 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       ),
     send: (params) =>
       guarded("session.send", async () => {
+        services.admit();
         const judged = judgeCall(policy, "session.send", params);
         const { sessionId, ...message } = judged.params;
         const { host } = await heldSession(services, connection, sessionId);

@@ -7,7 +7,7 @@ import type { RequestOwners } from "./request-owners.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** What a connection uses to serve its client. */
-export interface GatewayServices extends Omit<HostServices, "idleUnits"> {
+export interface GatewayServices extends Omit<HostServices, "units" | "places" | "residence"> {
   readonly hosts: Hosts;
   readonly requests: RequestOwners;
   readonly inference: ClientInference;
@@ -18,6 +18,8 @@ export interface GatewayServices extends Omit<HostServices, "idleUnits"> {
   readonly modelsOf: (
     connection: Connection,
   ) => Promise<readonly { readonly id: string; readonly name: string }[]>;
+  /** Throws `draining` when the node takes no new session and no message any more. */
+  admit(): void;
   /** Every open connection of one user. */
   connectionsOf(principal: Pick<Principal, "tenant" | "user">): readonly Connection[];
 }

@@ -9,6 +9,7 @@ import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, ModelRoute, Usage } from "../models/grant.ts";
 import type { ModelGateway } from "../models/model-gateway.ts";
+import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -41,6 +42,11 @@ export interface Gateway {
   readonly hosts: readonly SessionHost[];
   readonly connections: number;
   readonly services: GatewayServices;
+  /** Takes no new session and no message any more; resolves when no turn runs, or after `withinMs`. */
+  drain(withinMs: number): Promise<void>;
+  readonly draining: boolean;
+  /** The runtime is worn out: its sessions go on elsewhere. */
+  recycle(runtime: Runtime): void;
   /** Ends every turn, visibly. To be called while clients can still be told, before the doors close. */
   stopTurns(): Promise<void>;
   /** Deletes what an earlier run of this node left of one-shot sessions. */
@@ -49,7 +55,8 @@ export interface Gateway {
 }
 
 export interface GatewayOptions {
-  readonly config: Pick<Config, "defaults" | "tenants">;
+  readonly config: Pick<Config, "defaults" | "tenants" | "runtimes">;
+  readonly units: UnitStates;
   readonly clock: Clock;
   readonly store: Store;
   readonly fleet: Fleet;
@@ -63,6 +70,9 @@ export interface GatewayOptions {
 
 /** Longest wait for sessions to leave their runtimes when the node closes. */
 const closeWithinMs = 2_000;
+
+/** When a client may look again for a node that was draining. */
+const drainingRetrySeconds = 2;
 
 /** Clients forget what they have received and not yet looked at when their connection ends: time to look at it. */
 const hearingMs = 100;
@@ -78,9 +88,20 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const byUser = new Map<string, Set<Connection>>();
   const byKeyId = createKeyConnections();
   const shares = new Map<string, FairShare>();
+  let draining = false;
   const useLedger = createUseLedger({ store, clock, log });
   const hosts = createHosts({
-    services: { useLedger, clock, store, fleet, log, metrics, githubRoutes: options.githubRoutes },
+    services: {
+      useLedger,
+      clock,
+      store,
+      fleet,
+      log,
+      metrics,
+      units: options.units,
+      githubRoutes: options.githubRoutes,
+    },
+    limits: { runtimes: config.runtimes.max, sessions: config.runtimes.maxSessions },
     policyOf: (tenant) => policyOf(config, tenant),
   });
   const services: GatewayServices = {
@@ -97,6 +118,16 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     githubRoutes: options.githubRoutes,
     runtimeVersion: options.runtimeVersion,
     modelsOf: options.modelsOf,
+    admit() {
+      if (draining)
+        throw new SquadronError(
+          "draining",
+          "This node is shutting down; try again, on another node if there is one.",
+          {
+            details: { retryAfter: drainingRetrySeconds },
+          },
+        );
+    },
     connectionsOf: (principal) => [...(byUser.get(userKey(principal)) ?? [])],
   };
 
@@ -236,6 +267,17 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       models.runtimeClosed(runtime.id);
       inference.runtimeClosed(runtime);
       hosts.runtimeClosed(runtime);
+    },
+    recycle: hosts.recycle,
+    get draining() {
+      return draining;
+    },
+    async drain(withinMs) {
+      draining = true;
+      const settled = Promise.all(hosts.list().map((host) => host.settle()));
+      await withDeadline(settled, { clock, ms: withinMs, what: "The running turns" }).catch((error) =>
+        log.warn({ error }, "some turns did not end in time"),
+      );
     },
     async stopTurns() {
       const busy = hosts.list().filter((host) => host.busy);

@@ -14,8 +14,10 @@ const understood: ReadonlySet<string> = new Set([
   ...requestEventTypes,
   ...turnEnds,
   "assistant.message_start",
+  "assistant.turn_end",
   "assistant.usage",
   "model.turn_failed",
+  "session.background_tasks_changed",
   "session.model_change",
   "session.resume",
   "session.title_changed",
@@ -24,7 +26,30 @@ const understood: ReadonlySet<string> = new Set([
 /** How long an idle waits for the error of its turn. A runtime tells both at once, but not always in this order. */
 const errorGraceMs = 500;
 
+/** A long turn is stored at the end of a step when nothing has been for so long. */
+const stepMs = 1_000;
+
+/** Stores what a turn has done; `end` is the data of the idle that ends it. Rejects when it could not be stored. */
+export type StoreTurn = (end: { readonly data: unknown } | undefined) => Promise<void>;
+
 /** Takes in the events of one session from its runtime and fans them out to its attachments. */
+export interface EventIntake {
+  take(frame: Envelope): void;
+  /** Are events held back until what they tell is stored? */
+  readonly holding: boolean;
+  /** Resolves when none are. */
+  quiet(): Promise<void>;
+}
+
+/** An event that has been looked at. */
+interface Seen {
+  readonly frame: Envelope;
+  readonly type: string;
+  readonly params: object;
+  readonly event: unknown;
+  readonly data: unknown;
+}
+
 export const createEventIntake = (options: {
   readonly session: string;
   readonly attachments: readonly Attachment[];
@@ -33,31 +58,34 @@ export const createEventIntake = (options: {
   readonly heldEnds: HeldEnds;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
   readonly onEvent: (type: string, data: unknown) => void;
+  /** Undefined when nothing of the session is kept. */
+  readonly storeTurn: StoreTurn | undefined;
+  readonly onNotStored: (error: unknown) => void;
   readonly clock: Clock;
-}): ((frame: Envelope) => void) => {
-  const { session, attachments, turns, openRequests, heldEnds, clock } = options;
+}): EventIntake => {
+  const { session, attachments, turns, openRequests, heldEnds, clock, storeTurn } = options;
   let releaseIdle: (() => void) | undefined;
+  const arrived: Envelope[] = [];
+  let draining: Promise<void> | undefined;
+  let storedAt = clock.monotonic();
 
-  const take = (frame: Envelope): void => {
+  /** The node's own part of an event: it counts as soon as it comes, before anybody is told. */
+  const look = (frame: Envelope): Seen => {
     const type = frame.eventType ?? "";
-    if (type === "user.message") heldEnds.release();
-    const sender = turns.current?.sender;
-    const audience: Audience = {
-      attachments,
-      sender,
-      waits: (connection) => turns.waits(connection),
-    };
-    if (!understood.has(type)) {
-      for (const { connection, name } of receivers(audience, type, undefined)) {
-        connection.link.sendRaw(frame.withSessionId(name));
-      }
-      return;
-    }
-    const params = frame.params();
+    const params = understood.has(type) ? frame.params() : undefined;
     const event = isObject(params) ? params.event : undefined;
     const data = isObject(event) ? event.data : undefined;
-    turns.observe(type, data);
-    options.onEvent(type, data);
+    if (isObject(params)) {
+      turns.observe(type, data);
+      options.onEvent(type, data);
+    }
+    return { frame, type, params: params ?? {}, event, data };
+  };
+
+  const tell = ({ frame, type, params, event, data }: Seen): void => {
+    if (type === "user.message") heldEnds.release();
+    const sender = turns.current?.sender;
+    const audience: Audience = { attachments, sender, waits: (connection) => turns.waits(connection) };
     const to = receivers(audience, type, data);
     if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
     else if (requestEventTypes.has(type)) openRequests.closed(data);
@@ -69,7 +97,7 @@ export const createEventIntake = (options: {
           (id) => (id === session ? name : undefined),
           options.clientMessageId,
         );
-        connection.link.notify("session.event", { ...(params as object), sessionId: name, event: shown });
+        connection.link.notify("session.event", { ...params, sessionId: name, event: shown });
       } else if (turnEnds.has(type) && comesLate(connection, sender, type)) {
         heldEnds.hold(attachment, () => connection.link.sendRaw(frame.withSessionId(name)));
       } else connection.link.sendRaw(frame.withSessionId(name));
@@ -83,6 +111,44 @@ export const createEventIntake = (options: {
     sender !== undefined &&
     (connection !== sender || (turns.failed && type !== "session.error"));
 
+  const isCommitPoint = (type: string): boolean =>
+    storeTurn !== undefined &&
+    (type === "session.idle" ||
+      type === "assistant.idle" ||
+      (type === "assistant.turn_end" && clock.monotonic() - storedAt >= stepMs));
+
+  /** Passes on what has arrived, in order; ends and steps only when they are stored. What a runtime wrote together is stored together. */
+  const drain = async (): Promise<void> => {
+    while (arrived.length > 0) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      const end = arrived.findIndex(({ eventType }) => eventType === "session.idle");
+      const seen = arrived.splice(0, end < 0 ? arrived.length : end + 1).map(look);
+      const last = seen.at(-1);
+      if (storeTurn !== undefined && seen.some(({ type }) => isCommitPoint(type))) {
+        try {
+          await storeTurn(last?.type === "session.idle" ? { data: last.data } : undefined);
+          storedAt = clock.monotonic();
+        } catch (error) {
+          for (const one of seen) if (!turnEnds.has(one.type)) tell(one);
+          options.onNotStored(error);
+          continue;
+        }
+      }
+      seen.forEach(tell);
+    }
+  };
+
+  const pass = (frame: Envelope): void => {
+    if (draining === undefined && !isCommitPoint(frame.eventType ?? "")) {
+      tell(look(frame));
+      return;
+    }
+    arrived.push(frame);
+    draining ??= drain().finally(() => {
+      draining = undefined;
+    });
+  };
+
   /** An idle that overtook the error of its turn would let the sender's next message get that error. */
   const holdIdle = (frame: Envelope): void => {
     const turn = turns.current;
@@ -91,14 +157,20 @@ export const createEventIntake = (options: {
       releaseIdle = undefined;
       cancel();
       // A turn that ended otherwise meanwhile has been told so; the idle is not the next one's.
-      if (turns.current === turn) take(frame);
+      if (turns.current === turn) pass(frame);
     };
   };
 
-  return (frame) => {
-    if (frame.eventType === "session.idle" && turns.owesError) return holdIdle(frame);
-    if (frame.eventType !== "session.error") releaseIdle?.();
-    take(frame);
-    releaseIdle?.();
+  return {
+    take(frame) {
+      if (frame.eventType === "session.idle" && turns.owesError) return holdIdle(frame);
+      if (frame.eventType !== "session.error") releaseIdle?.();
+      pass(frame);
+      releaseIdle?.();
+    },
+    get holding() {
+      return draining !== undefined;
+    },
+    quiet: () => draining ?? Promise.resolve(),
   };
 };

@@ -1,10 +1,12 @@
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ModelRoute } from "../models/grant.ts";
+import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { IdleUnits } from "./idle-units.ts";
+import type { LivePlaces } from "./live-places.ts";
+import type { Residence } from "./residence.ts";
 import type { UseLedger } from "./use-ledger.ts";
 
 /** What a session's host uses of the rooms below and of the gateway. */
@@ -12,7 +14,9 @@ export interface HostServices {
   readonly clock: Clock;
   readonly store: Store;
   readonly fleet: Fleet;
-  readonly idleUnits: IdleUnits;
+  readonly units: UnitStates;
+  readonly places: LivePlaces;
+  readonly residence: Residence;
   readonly useLedger: UseLedger;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -8,6 +8,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
+import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner, type TurnRunner } from "./turn-runner.ts";
 import type { Attachment } from "./vocabulary.ts";
 
@@ -25,7 +26,13 @@ export const createHostTurns = (options: {
   readonly call: (method: string, params: Readonly<Record<string, unknown>>) => Promise<Envelope>;
   readonly renamed: Map<string, string>;
   readonly heldEnds: HeldEnds;
+  /** Waits until a turn may begin. */
+  readonly mayBegin: () => Promise<void>;
+  readonly onStuck: () => void;
+  /** A turn has ended after so many milliseconds. */
+  readonly onEnded: (ms: number) => void;
   readonly onSettled: () => void;
+  readonly rows: TurnRows;
 }): HostTurns => {
   const { clock, store, metrics, log, useLedger } = options.services;
   const session = options.row.id;
@@ -68,6 +75,12 @@ export const createHostTurns = (options: {
 
   const runner = createTurnRunner({
     clock,
+    accepted: options.rows.accepted,
+    begun: async (turn) => {
+      await options.rows.begun(turn);
+      await options.mayBegin();
+    },
+    onStuck: options.onStuck,
     queueLength: options.policy.limits.queueLength,
     turnTimeoutMs: options.policy.limits.turnTimeoutMs,
     submit,
@@ -91,10 +104,21 @@ export const createHostTurns = (options: {
       );
       if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
       log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
+      options.rows.ended(turn, outcome);
+      options.onEnded(times.endedAt - times.startedAt);
       useLedger.used(session, 0, 0);
       options.onSettled();
     },
   });
+
+  const interrupt = (message: string): void => {
+    if (runner.current === undefined) return;
+    announce(
+      options.attachments.filter(({ connection }) => !runner.waits(connection)),
+      message,
+    );
+    runner.interrupt(message);
+  };
 
   return {
     get current() {
@@ -111,16 +135,10 @@ export const createHostTurns = (options: {
       return runner.send(sender, params);
     },
     observe: runner.observe,
+    ending: runner.ending,
     idle: runner.idle,
     abort: (sender) => runner.abort(sender),
-    interrupt(message) {
-      if (runner.current === undefined) return;
-      announce(
-        options.attachments.filter(({ connection }) => !runner.waits(connection)),
-        message,
-      );
-      runner.interrupt(message);
-    },
+    interrupt,
     stop(message) {
       if (runner.current !== undefined || runner.waiting > 0) announce(options.attachments, message);
       runner.stop(message);

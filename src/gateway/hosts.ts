@@ -1,10 +1,10 @@
-import { rm } from "node:fs/promises";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
-import { createIdleUnits } from "./idle-units.ts";
+import { createLivePlaces } from "./live-places.ts";
+import { createResidence } from "./residence.ts";
 import { createSessionHost } from "./session-host.ts";
 import type { SessionHost } from "./vocabulary.ts";
 
@@ -21,26 +21,36 @@ export interface Hosts {
   /** Removes a session that could not be created, unless another client has created it meanwhile. */
   discard(row: SessionRow): Promise<void>;
   runtimeClosed(runtime: Runtime): void;
+  /** The runtime is worn out: its sessions leave it, then it is ended. */
+  recycle(runtime: Runtime): void;
+  /** Sessions that wait for a place among the live ones. */
+  readonly waiting: number;
 }
 
 /** Longest wait for a runtime to delete a session; its files are removed in any case. */
 const deleteWithinMs = 10_000;
 
 export const createHosts = (options: {
-  readonly services: Omit<HostServices, "idleUnits">;
+  readonly services: Omit<HostServices, "places" | "residence">;
+  readonly limits: { readonly runtimes: number; readonly sessions: number };
   readonly policyOf: (tenant: string) => Policy;
 }): Hosts => {
   const { policyOf } = options;
-  const { store, fleet, clock, log } = options.services;
+  const { store, fleet, clock, log, metrics, units } = options.services;
   const hosts = new Map<string, Promise<SessionHost>>();
   const opened = new Map<string, SessionHost>();
-  const idleUnits = createIdleUnits({
+  const hostsIn = (runtime: Runtime): readonly SessionHost[] =>
+    [...opened.values()].filter((host) => host.runtime === runtime);
+  const residence = createResidence({ clock, fleet, log, lodgersOf: hostsIn });
+  const places = createLivePlaces({
     clock,
-    fleet,
-    log,
-    inUse: (key) => [...opened.values()].some((host) => host.unit.key === key && host.runtime !== undefined),
+    limit: options.limits.sessions,
+    maxRuntimes: options.limits.runtimes,
+    boundUnits: () => fleet.boundUnits(),
+    freeRuntime: () => residence.freeOne(),
+    onEvicted: (reason) => metrics.evicted(reason),
   });
-  const services: HostServices = { ...options.services, idleUnits };
+  const services: HostServices = { ...options.services, places, residence };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
     const names = await store.sessions.namesOf(id);
@@ -58,7 +68,7 @@ export const createHosts = (options: {
       policy: policyOf(row.tenant),
       renamed: await store.messageIds.of(row.id),
       onUnused: () => {
-        if (host.attachments.length === 0 && !host.busy && host.life === "asleep") forget(row.id);
+        if (host.attachments.length === 0 && !host.busy && host.life === "hibernated") forget(row.id);
       },
     });
     opened.set(row.id, host);
@@ -81,12 +91,10 @@ export const createHosts = (options: {
   };
 
   /** A runtime that dies over it or does not answer keeps no session alive. */
-  const erase = async ({ row: { id }, unit }: SessionHost): Promise<void> => {
-    await fleet
-      .find(unit.key)
-      ?.peer.request("session.delete", { sessionId: id }, { timeoutMs: deleteWithinMs })
+  const erase = async ({ row: { id }, runtime }: SessionHost): Promise<void> => {
+    await runtime?.peer
+      .request("session.delete", { sessionId: id }, { timeoutMs: deleteWithinMs })
       .catch((error) => log.warn({ session: id, error }, "the runtime did not delete the session"));
-    await rm(fleet.sessionDirectory(unit.key, id), { recursive: true, force: true });
     await store.sessions.delete(id);
   };
 
@@ -95,9 +103,6 @@ export const createHosts = (options: {
     if (host === undefined || !(await host.bury(() => erase(host), may))) return false;
     for (const { connection, name } of host.attachments) connection.attachments.delete(name);
     forget(row.id);
-    if (host.unit.isolation === "session" && !(await store.sessions.anyInUnit(host.unit.key))) {
-      await fleet.removeState(host.unit.key);
-    } else await idleUnits.left(host.unit, policyOf(row.tenant).sessions.hibernateAfterMs);
     return true;
   };
 
@@ -116,7 +121,14 @@ export const createHosts = (options: {
       await remove(row, ({ created, attachments }) => !created && attachments.length === 0);
     },
     runtimeClosed(runtime) {
-      for (const host of opened.values()) host.runtimeClosed(runtime);
+      units.forget(runtime);
+      for (const host of hostsIn(runtime)) host.runtimeClosed(runtime);
+      residence.closed(runtime);
+      places.changed();
+    },
+    recycle: (runtime) => residence.recycle(runtime),
+    get waiting() {
+      return places.waiting;
     },
   };
 };

@@ -1,17 +1,20 @@
 import type { Runtime } from "../fleet/fleet.ts";
 
-/** Where a session is: only in its files, on its way into a runtime, in its memory, on its way out, or gone for good. */
+/**
+ * Where a session is: only in the store, on its way into a runtime, in its memory, on its way out of it, or gone for
+ * good. A session leaves for many reasons and always the same way.
+ */
 export type Life =
-  | { readonly kind: "asleep" }
+  | { readonly kind: "hibernated" }
   | { readonly kind: "waking"; readonly runtime: Runtime }
   | { readonly kind: "live"; readonly runtime: Runtime }
-  | { readonly kind: "leaving"; readonly runtime: Runtime }
+  | { readonly kind: "settling"; readonly runtime: Runtime }
   | { readonly kind: "deleted" };
 
 export type LifeChange =
   | { readonly kind: "wake"; readonly runtime: Runtime }
   | { readonly kind: "awake" }
-  | { readonly kind: "leave" }
+  | { readonly kind: "settle" }
   | { readonly kind: "sleep" }
   | { readonly kind: "delete" };
 
@@ -23,10 +26,10 @@ export const nextLife = (life: Life, change: LifeChange): Life => {
       return { kind: "waking", runtime: change.runtime };
     case "awake":
       return life.kind === "waking" ? { kind: "live", runtime: life.runtime } : life;
-    case "leave":
-      return life.kind === "live" ? { kind: "leaving", runtime: life.runtime } : life;
+    case "settle":
+      return life.kind === "live" ? { kind: "settling", runtime: life.runtime } : life;
     case "sleep":
-      return { kind: "asleep" };
+      return { kind: "hibernated" };
     case "delete":
       return { kind: "deleted" };
   }

@@ -31,7 +31,7 @@ const githubModels = async (
     const answer = (await runtime.peer.request("models.list", { gitHubToken: token.reveal() })).result();
     return isObject(answer) && Array.isArray(answer.models) ? (answer.models as Json[]).filter(isRecord) : [];
   } finally {
-    if (unit.isolation === "session") await fleet.removeState(unit.key);
+    if (unit.isolation === "session") await fleet.release(unit.key);
   }
 };
 

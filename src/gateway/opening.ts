@@ -3,7 +3,7 @@ import { newId, newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { emptyRecord } from "../sessions/record.ts";
 import { unitOf } from "../sessions/unit.ts";
-import type { SessionRow } from "../store/store.ts";
+import type { NewSession, SessionRow } from "../store/store.ts";
 import { unlessDeleted } from "./deleted.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { githubTokenOf } from "./github-token.ts";
@@ -14,11 +14,12 @@ const ordinary: NewSessionTraits = { ephemeral: false, visibility: "private" };
 
 /** The row of the session of this name, made if the user has none. The name is unique in the store, however many ask at once. */
 const claim = async (
-  { store, clock }: GatewayServices,
+  services: GatewayServices,
   { principal, policy }: Connection,
   name: string,
   traits: NewSessionTraits,
 ): Promise<{ row: SessionRow; made: boolean }> => {
+  const { store, clock } = services;
   const { tenant, user } = principal;
   for (;;) {
     const existing = await store.sessions.byName(tenant, user, name);
@@ -28,10 +29,11 @@ const claim = async (
       });
     }
     if (existing !== undefined) return { row: existing, made: false };
+    services.admit();
     const id = newUuid();
     const now = clock.now();
     const unit = unitOf(policy.isolation, principal, id);
-    const row: SessionRow = {
+    const row: NewSession = {
       id,
       publicId: newId("ses"),
       tenant,
@@ -48,8 +50,10 @@ const claim = async (
       visibility: traits.visibility,
       inputTokens: 0,
       outputTokens: 0,
+      ttlMs: traits.ttlMs ?? null,
     };
-    if ((await store.sessions.create(row, name)) === "created") return { row, made: true };
+    if ((await store.sessions.create(row, name)) === "created")
+      return { row: { ...row, sizeBytes: 0 }, made: true };
   }
 };
 

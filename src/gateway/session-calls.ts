@@ -41,9 +41,12 @@ export const heldSession = async (
   const { tenant, user } = connection.principal;
   const owned = await services.store.sessions.byName(tenant, user, name);
   const host = owned === undefined ? undefined : services.hosts.find(owned.id);
-  if (host === undefined || host.life !== "live") throw notFound(name);
+  if (host === undefined || (host.life !== "live" && host.attachments.length === 0)) throw notFound(name);
   return { name, host, attachment: undefined };
 };
+
+/** Calls that change nothing worth storing, by their names. */
+const readingMethod = /\.(get|list|read|is|has|check|search|preview|validate)\w*$/;
 
 type Answer = (held: Held, params: Record<string, unknown>, connection: Connection) => Promise<unknown>;
 
@@ -85,6 +88,7 @@ export const callSession = async (
 ): Promise<unknown> => {
   const held = await heldSession(services, connection, params.sessionId);
   const { sessionId: _name, ...rest } = params;
+  if (entry.method === "session.send") services.admit();
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
     return { success: false };
@@ -96,7 +100,9 @@ export const callSession = async (
   for (const path of entry.ids.params) {
     if (path !== "sessionId") upstream = await withForeignIds(services, connection, upstream, path);
   }
-  const frame = await held.host.call(entry.method, isObject(upstream) ? upstream : {});
+  const onlyReads = answerMethods.has(entry.method) || readingMethod.test(entry.method);
+  const ask = onlyReads ? held.host.call : held.host.change;
+  const frame = await ask(entry.method, isObject(upstream) ? upstream : {});
   if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());
   const sessions = (id: string) => (id === held.host.row.id ? held.name : undefined);
   let result = frame.result();

@@ -1,9 +1,11 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
-import { SquadronError } from "../kernel/errors.ts";
+import { SquadronError, toSquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
+import { createSessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
+import { createBackgroundWork } from "./background-work.ts";
 import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
 import { createHeldEnds } from "./held-ends.ts";
@@ -12,10 +14,15 @@ import { createEventIntake } from "./host-events.ts";
 import type { HostServices } from "./host-services.ts";
 import { createHostTurns } from "./host-turns.ts";
 import { runtimeOf } from "./life.ts";
+import type { Resident } from "./live-places.ts";
 import { createOpenRequests } from "./open-requests.ts";
 import { createSessionUpstream, interestHandle } from "./session-upstream.ts";
+import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
 import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
+
+const notStoredMessage =
+  "What this turn did could not be stored and counts as not done; send the message again if you want it answered.";
 
 /** Of one attachment; each is registered again at every wake. */
 const maxInterests = 100;
@@ -42,9 +49,43 @@ export const createSessionHost = (options: {
   let recordWriter: Attachment | undefined;
   let serial: Promise<unknown> = Promise.resolve();
   let queued = 0;
+  /** Calls and callbacks that are being answered. */
+  let open = 0;
+  /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
+  let atGate = false;
+  /** Its clients stay attached and need not be told of what a wake does. */
+  let waking = false;
+  /** What the runtime has in memory is not what is stored: nothing more is sent there. */
+  let dropping = false;
+  let lastUsedAt = clock.monotonic();
   let cancelIdleTimer = (): void => {};
   /** The last client that left spoke the SDK's protocol: the session leaves memory when idle, as on a bare runtime. */
   let leaveWhenIdle = false;
+
+  const state = row.ephemeral
+    ? undefined
+    : createSessionState({
+        store,
+        clock,
+        units: services.units,
+        session: row.id,
+        maxBytes: policy.limits.maxSizeBytes,
+        nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
+      });
+  const rows = createTurnRows({ store, clock, log, row });
+
+  const resident: Resident = {
+    tenant: row.tenant,
+    tenantLimit: policy.limits.livePerTenant,
+    unitKey: unit.key,
+    get lastUsedAt() {
+      return lastUsedAt;
+    },
+    get evictable() {
+      return evictable();
+    },
+    evict: () => hibernate("detach").then(() => undefined),
+  };
 
   const upstream = createSessionUpstream({
     services,
@@ -52,6 +93,14 @@ export const createSessionHost = (options: {
     unit,
     policy,
     attachments,
+    state,
+    takePlace: () => services.places.take(resident),
+    onLeft: (runtime) => {
+      openRequests.clear();
+      background.clear();
+      services.places.leave(resident);
+      if (runtime !== undefined) services.residence.left(runtime, policy.sessions.hibernateAfterMs);
+    },
     declared: () => unite(attachments.map(({ declarations }) => declarations)),
   });
 
@@ -74,11 +123,97 @@ export const createSessionHost = (options: {
     });
   };
 
-  const call: SessionHost["call"] = async (method, params) => {
-    const runtime =
-      upstream.life.kind === "live" ? upstream.life.runtime : await inOrder(() => upstream.wake());
-    scheduleSleep();
-    return upstream.call(runtime, method, params);
+  /** Has nobody any work for the session, and has it none of its own? */
+  const evictable = (): boolean =>
+    upstream.life.kind === "live" &&
+    !row.ephemeral &&
+    (turns.current === undefined || atGate) &&
+    (turns.waiting === 0 || atGate) &&
+    open === 0 &&
+    openRequests.size === 0 &&
+    !background.running &&
+    !intake.holding;
+
+  /** Sends the session to sleep if it has no work; its clients stay attached and notice nothing. */
+  const hibernate = (how: "detach" | "abandon"): Promise<boolean> =>
+    inOrder(async () => {
+      if (!evictable()) return upstream.life.kind === "hibernated";
+      cancelIdleTimer();
+      if (how === "detach") await upstream.leave("detach");
+      else {
+        await state?.commit();
+        if (!evictable()) return false;
+        upstream.lost();
+      }
+      return true;
+    });
+
+  const counted = async <T>(work: () => Promise<T>): Promise<T> => {
+    open++;
+    lastUsedAt = clock.monotonic();
+    try {
+      return await work();
+    } finally {
+      open--;
+      idleAgain();
+    }
+  };
+
+  const call: SessionHost["call"] = (method, params) =>
+    counted(async () => {
+      const { life } = upstream;
+      // One that has just died is known to be dead before anybody has told us.
+      const runtime =
+        life.kind === "live" && !life.runtime.gone && !dropping ? life.runtime : await inOrder(() => wake());
+      scheduleSleep();
+      return upstream.call(runtime, method, params);
+    });
+
+  const wake = async (): Promise<Runtime> => {
+    if (upstream.life.kind === "live" && upstream.life.runtime.gone) runtimeClosed(upstream.life.runtime);
+    waking = true;
+    try {
+      return await upstream.wake();
+    } finally {
+      waking = false;
+    }
+  };
+
+  const change: SessionHost["change"] = async (method, params) => {
+    const frame = await call(method, params);
+    if (upstream.life.kind === "live") await keep(Promise.all([upstream.saved(), state?.commit()]));
+    return frame;
+  };
+
+  /** What cannot be stored has not happened: the session goes on from its last commit. */
+  const keep = async (work: Promise<unknown>): Promise<void> => {
+    try {
+      await work;
+    } catch (error) {
+      notStored(error);
+      throw error;
+    }
+  };
+
+  const notStored = (error: unknown): void => {
+    log.error({ session: row.id, error }, "what the session did could not be stored");
+    dropSoon();
+    turns.interrupt(`${notStoredMessage} ${toSquadronError(error).message}`);
+  };
+
+  const dropSoon = (): void => {
+    dropping = true;
+    inOrder(() => upstream.drop().finally(() => (dropping = false))).catch((error) =>
+      log.warn({ session: row.id, error }, "the session could not leave its runtime"),
+    );
+  };
+
+  /** Others may be waiting for its place or for the end of its runtime. */
+  const idleAgain = (): void => {
+    const runtime = runtimeOf(upstream.life);
+    if (runtime === undefined || !evictable()) return;
+    services.residence.settled(runtime);
+    services.places.changed();
   };
 
   const openRequests = createOpenRequests({
@@ -93,9 +228,23 @@ export const createSessionHost = (options: {
   });
 
   const settled = (): void => {
+    lastUsedAt = clock.monotonic();
     if (leaveWhenIdle && attachments.length === 0) sleepSoon();
     else scheduleSleep();
+    // Events of the same moment are still on their way out.
+    setImmediate(idleAgain);
   };
+
+  const background = createBackgroundWork({
+    list: async () => {
+      const runtime = runtimeOf(upstream.life);
+      return runtime === undefined
+        ? undefined
+        : (await upstream.call(runtime, "session.tasks.list", {})).result();
+    },
+    onIdle: () => idleAgain(),
+    onError: (error) => log.warn({ session: row.id, error }, "the session's tasks could not be listed"),
+  });
 
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
@@ -107,23 +256,33 @@ export const createSessionHost = (options: {
     call,
     renamed,
     heldEnds,
+    rows,
+    async mayBegin() {
+      atGate = true;
+      try {
+        await services.residence.mayBegin(unit.key);
+      } finally {
+        atGate = false;
+      }
+    },
+    onStuck: dropSoon,
+    onEnded: (ms) => {
+      const runtime = runtimeOf(upstream.life);
+      if (runtime !== undefined) services.fleet.turnEnded(runtime, ms);
+    },
     onSettled: settled,
   });
 
   const scheduleSleep = (): void => {
     cancelIdleTimer();
-    if (attachments.length === 0 && turns.current === undefined && upstream.life.kind === "live") {
+    if (upstream.life.kind === "live" && turns.current === undefined && !row.ephemeral)
       cancelIdleTimer = clock.after(policy.sessions.hibernateAfterMs, sleepSoon);
-    }
   };
 
   const sleepSoon = (): void => {
-    inOrder(async () => {
-      cancelIdleTimer();
-      if (upstream.life.kind !== "live" || turns.current !== undefined || attachments.length > 0) return;
-      await upstream.leave("detach");
-      openRequests.clear();
-    }).catch((error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"));
+    hibernate("detach").catch((error) =>
+      log.warn({ session: row.id, error }, "the session could not leave its runtime"),
+    );
   };
 
   const intake = createEventIntake({
@@ -134,7 +293,17 @@ export const createSessionHost = (options: {
     openRequests,
     heldEnds,
     clientMessageId: (id) => renamed.get(id),
+    storeTurn:
+      state &&
+      (async (end) => {
+        await upstream.saved();
+        const ending = end && turns.ending(end.data);
+        await state.commit(ending && rows.endOf(ending.turn, ending.outcome));
+        if (ending !== undefined) rows.stored(ending.turn);
+      }),
+    onNotStored: notStored,
     onEvent: (type, data) => {
+      if (type === "session.background_tasks_changed") background.changed();
       upstream.foldEvent(type, data);
       if (
         !row.ephemeral &&
@@ -167,7 +336,7 @@ export const createSessionHost = (options: {
     return attachment;
   };
 
-  const open: SessionHost["open"] = (connection, name, opening) =>
+  const openFor: SessionHost["open"] = (connection, name, opening) =>
     inOrder(async () => {
       const { declarations, recorded } = splitParameters(opening.parameters);
       const before = { memory: upstream.memory, attachment: attachmentOf(connection), recordWriter };
@@ -217,13 +386,26 @@ export const createSessionHost = (options: {
             .catch((error) =>
               log.warn({ session: row.id, error }, "the session could not leave its runtime"),
             );
-          openRequests.clear();
         }
       }
       remove(attachment);
       if (!last) return upstream.refresh();
       scheduleSleep();
     });
+
+  const runtimeClosed = (runtime: Runtime): void => {
+    if (runtimeOf(upstream.life) !== runtime) return;
+    const turn = turns.current;
+    const running = turn?.state.kind === "running";
+    const told = intake.quiet();
+    upstream.lost();
+    // An end that is being stored counts if it can be. One that is still being submitted is told by its own call
+    // whether a runtime has got it.
+    told.then(() => {
+      if (running && turns.current === turn) turns.interrupt(runtimeGone);
+      letGo();
+    });
+  };
 
   const host: SessionHost = {
     row,
@@ -254,22 +436,34 @@ export const createSessionHost = (options: {
     get runtime(): Runtime | undefined {
       return runtimeOf(upstream.life);
     },
-    open,
+    open: openFor,
     watch: (connection, name) => attach(connection, name, watcherDeclares),
     detach,
     call,
+    change,
+    abandon: () => hibernate("abandon"),
+    get evictable() {
+      return evictable();
+    },
+    get lastUsedAt() {
+      return lastUsedAt;
+    },
     send: turns.send,
     abort: turns.abort,
     stop: turns.stop,
+    async settle() {
+      while (turns.current !== undefined) await turns.current.ended;
+      await intake.quiet();
+    },
     async updateOptions(changed) {
       const shown = upstream.shield(changed);
-      const frame = await call("session.options.update", shown);
+      const frame = await change("session.options.update", shown);
       await upstream.foldOptions(shown);
       return frame;
     },
     async addProviders(params) {
       const shown = upstream.shield(params);
-      const frame = await call("session.provider.add", shown);
+      const frame = await change("session.provider.add", shown);
       await upstream.foldProviders(shown);
       return frame;
     },
@@ -288,32 +482,29 @@ export const createSessionHost = (options: {
     mayAnswer: openRequests.mayAnswer,
     clientMessageId: (id) => renamed.get(id),
     countTokens: turns.countTokens,
-    event: intake,
-    callback: (method, params) =>
-      askAttachment({
-        method,
-        params,
-        attachments,
-        sender: turns.current?.sender,
-        recordWriter,
-        policy,
-        log,
-        metrics,
-      }),
-    runtimeClosed(runtime) {
-      if (runtimeOf(upstream.life) !== runtime) return;
-      upstream.lost();
-      openRequests.clear();
-      // One that is still being submitted is told by its own call whether a runtime has got it.
-      if (turns.current?.state.kind === "running") turns.interrupt(runtimeGone);
-      letGo();
+    event(frame) {
+      // What a silent wake tells is known to those who have stayed attached.
+      if (!waking) intake.take(frame);
     },
+    callback: (method, params) =>
+      counted(() =>
+        askAttachment({
+          method,
+          params,
+          attachments,
+          sender: turns.current?.sender,
+          recordWriter,
+          policy,
+          log,
+          metrics,
+        }),
+      ),
+    runtimeClosed,
     bury: (remove, may) =>
       inOrder(async () => {
         if (upstream.life.kind === "deleted" || !may(host)) return false;
         await upstream.bury(remove);
         cancelIdleTimer();
-        openRequests.clear();
         turns.interrupt("The session has been deleted.");
         return true;
       }),

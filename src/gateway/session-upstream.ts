@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -15,11 +16,12 @@ import {
   recordAfterResume,
   type SessionRecord,
 } from "../sessions/record.ts";
+import type { SessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { sessionDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
-import { type Life, nextLife } from "./life.ts";
+import { type Life, nextLife, runtimeOf } from "./life.ts";
 import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
 import type { Attachment, Leaving, Opening } from "./vocabulary.ts";
 
@@ -53,6 +55,9 @@ export interface SessionUpstream {
   refresh(): Promise<void>;
   /** Lets the session go from the runtime's memory: `detach` in silence, `destroy` with an entry in its history. */
   leave(how: Leaving): Promise<void>;
+  /** Throws away what the runtime has of it beyond the last commit: the next wake begins from the store. */
+  drop(): Promise<void>;
+  /** The runtime is gone or about to be; it need not be told. */
   lost(): void;
   /** Deletes the session by `remove`; nothing can wake it any more. */
   bury(remove: () => Promise<void>): Promise<void>;
@@ -64,6 +69,8 @@ export interface SessionUpstream {
   foldProviders(shown: JsonObject): Promise<void>;
   foldEvent(type: string, data: unknown): void;
   save(): Promise<void>;
+  /** Resolves when every change of the record is stored; rejects when the last one could not be. */
+  saved(): Promise<void>;
 }
 
 /** A session with an unfinished subagent may never say that it has left (tried); nothing may wait for it for ever. */
@@ -82,17 +89,24 @@ export const createSessionUpstream = (options: {
   readonly unit: Unit;
   readonly policy: Policy;
   readonly attachments: readonly Attachment[];
+  /** Undefined for a one-shot session, of which nothing is kept. */
+  readonly state: SessionState | undefined;
+  /** Waits for a place among the live sessions. */
+  readonly takePlace: () => Promise<void>;
+  /** The session is in no runtime any more. */
+  readonly onLeft: (runtime: Runtime | undefined) => void;
   /** All that the attachments declare now. */
   readonly declared: () => JsonObject;
 }): SessionUpstream => {
-  const { services, row, unit, policy, attachments, declared } = options;
+  const { services, row, unit, policy, attachments, declared, state } = options;
   const { clock, store, fleet, log, metrics } = services;
   let record = parseRecord(row.record);
   let created = row.createdUpstream;
   /** Has anything been said in it? Before that a runtime writes no history, and a session that has left its memory is unknown to it. */
   let begun = row.createdUpstream;
   let credentials: Credentials = { ownInference: false, githubToken: undefined, routes: [], servers: {} };
-  let life: Life = { kind: "asleep" };
+  let life: Life = { kind: "hibernated" };
+  let saving: Promise<void> = Promise.resolve();
   let lastOpened: JsonObject = {};
   let openedWith = "";
 
@@ -103,11 +117,13 @@ export const createSessionUpstream = (options: {
   ): Promise<Envelope> => runtime.peer.request(method, { ...params, sessionId: row.id });
 
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
-  const save = (): Promise<void> =>
-    store.sessions.update(row.id, {
+  const save = (): Promise<void> => {
+    saving = store.sessions.update(row.id, {
       createdUpstream: begun,
       ...(!row.ephemeral && { record: JSON.stringify(record) }),
     });
+    return saving;
+  };
 
   /** Whoever wants to attach or leave next waits for these. */
   const callSoon: typeof call = (runtime, method, params) =>
@@ -135,31 +151,43 @@ export const createSessionUpstream = (options: {
     }
   };
 
-  /** Brings the session from its files into a runtime's memory, or leaves it asleep. */
-  const enter = async (method: "session.create" | "session.resume", extra: JsonObject): Promise<Runtime> => {
-    const runtime = await fleet.runtimeFor(unit);
-    life = nextLife(life, { kind: "wake", runtime });
-    try {
-      await openIn(runtime, method, extra);
-    } catch (error) {
-      life = nextLife(life, { kind: "sleep" });
-      await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
-      throw error;
-    }
-    life = nextLife(life, { kind: "awake" });
-    return runtime;
+  const sleep = (runtime: Runtime): void => {
+    if (life.kind === "hibernated" || life.kind === "deleted") return;
+    life = nextLife(life, { kind: "sleep" });
+    options.onLeft(runtime);
   };
 
-  /** A create where there is a history would begin it anew, so what lies on the disk counts too. */
-  const hasHistory = (): boolean =>
-    begun || existsSync(join(fleet.sessionDirectory(unit.key, row.id), "events.jsonl"));
+  /** A create where there is a history would begin it anew. */
+  const hasHistory = (runtime: Runtime): boolean =>
+    begun || existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
+
+  /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
+  const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
+    await options.takePlace();
+    let runtime: Runtime | undefined;
+    try {
+      runtime = await fleet.runtimeFor(unit);
+      life = nextLife(life, { kind: "wake", runtime });
+      await state?.restore(runtime);
+      if (hasHistory(runtime)) await openIn(runtime, "session.resume", resuming);
+      else await openIn(runtime, "session.create", creating);
+    } catch (error) {
+      if (runtime === undefined) options.onLeft(undefined);
+      else sleep(runtime);
+      throw error;
+    }
+    if (life.kind !== "waking")
+      throw new SquadronError("runtime_gone", "The runtime ended while the session was being woken in it.");
+    life = nextLife(life, { kind: "awake" });
+    created = true;
+    return runtime;
+  };
 
   const wake = async (extra: JsonObject): Promise<Runtime> => {
     if (life.kind === "live") return life.runtime;
     if (life.kind === "deleted") throw sessionDeleted();
     const startedAt = clock.monotonic();
-    const runtime = hasHistory() ? await enter("session.resume", extra) : await enter("session.create", {});
-    created = true;
+    const runtime = await enter(extra, {});
     metrics.sessionResumed((clock.monotonic() - startedAt) / 1000);
     return runtime;
   };
@@ -200,8 +228,7 @@ export const createSessionUpstream = (options: {
       credentials = { ...credentials, githubToken: credentials.githubToken ?? githubToken };
     },
     async create(extra) {
-      await enter(hasHistory() ? "session.resume" : "session.create", extra);
-      created = true;
+      await enter(extra, extra);
     },
     async resume(extra) {
       if (life.kind === "live") await openIn(life.runtime, "session.resume", extra);
@@ -216,26 +243,46 @@ export const createSessionUpstream = (options: {
     async leave(how) {
       if (life.kind !== "live") return;
       const { runtime } = life;
-      life = nextLife(life, { kind: "leave" });
+      life = nextLife(life, { kind: "settle" });
       try {
         await runtime.peer.request(`session.${how}`, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
+        await state?.commit();
+      } catch (error) {
+        state?.discard();
+        throw error;
       } finally {
-        life = nextLife(life, { kind: "sleep" });
-        await services.idleUnits.left(unit, policy.sessions.hibernateAfterMs);
+        sleep(runtime);
+      }
+    },
+    async drop() {
+      state?.discard();
+      if (life.kind !== "live") return;
+      const { runtime } = life;
+      life = nextLife(life, { kind: "settle" });
+      try {
+        await runtime.peer.request("sessions.close", { sessionId: row.id }, { timeoutMs: leaveWithinMs });
+      } finally {
+        sleep(runtime);
       }
     },
     lost() {
-      life = nextLife(life, { kind: "sleep" });
+      const runtime = runtimeOf(life);
+      state?.discard();
+      if (runtime !== undefined) sleep(runtime);
     },
     async bury(remove) {
-      life = nextLife(life, { kind: "leave" });
+      const runtime = runtimeOf(life);
+      life = nextLife(life, { kind: "settle" });
       try {
         await remove();
       } catch (error) {
-        life = nextLife(life, { kind: "sleep" });
+        state?.discard();
+        if (runtime !== undefined) sleep(runtime);
         throw error;
       }
+      state?.discard();
       life = nextLife(life, { kind: "delete" });
+      options.onLeft(runtime);
     },
     call,
     shield(params) {
@@ -268,5 +315,6 @@ export const createSessionUpstream = (options: {
       );
     },
     save,
+    saved: () => saving,
   };
 };

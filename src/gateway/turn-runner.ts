@@ -24,11 +24,17 @@ export interface TurnRunnerOptions {
   readonly clock: Clock;
   readonly queueLength: number;
   readonly turnTimeoutMs: number;
+  /** Notes that a message has been taken and must wait. It is acknowledged after that. */
+  accepted(turn: Turn<Connection>): Promise<void>;
+  /** Notes that a turn begins. It does after that. */
+  begun(turn: Turn<Connection>): Promise<void>;
   /** Gives a message to the runtime; resolves with the runtime's id of it. */
   submit(parameters: Readonly<Record<string, unknown>>): Promise<string>;
   abortUpstream(): Promise<Envelope>;
   /** The runtime has named a message that we had already named otherwise. */
   onRenamed(runtimeMessageId: string, clientMessageId: string): void;
+  /** A turn that has ended for its client goes on in the runtime. */
+  onStuck(): void;
   /** A message that had been acknowledged could not be given to the runtime. */
   onRefused(turn: Turn<Connection>, error: unknown): void;
   onEnd(turn: Turn<Connection>, outcome: TurnOutcome, times: TurnTimes): void;
@@ -42,6 +48,8 @@ export interface TurnRunner {
   send(sender: Connection, parameters: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   /** Takes in an event before it is passed on. */
   observe(type: string, data: unknown): void;
+  /** The turn that an idle with this data ends, and how. */
+  ending(data: unknown): { readonly turn: Turn<Connection>; readonly outcome: TurnOutcome } | undefined;
   /** Takes in the end of a turn after it was passed on. */
   idle(data: unknown): void;
   /** Drops what this sender has waiting and aborts what runs. */
@@ -71,6 +79,8 @@ interface Progress {
   startedAt: number;
   firstTokenAt: number | undefined;
   acknowledged: boolean;
+  /** Before that, no idle of the runtime can be this turn's. */
+  submitted: boolean;
   idleSeen: boolean;
   cancelTimer: () => void;
 }
@@ -112,12 +122,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const timedOut = (turn: Turn<Connection>, made: Progress): void => {
     made.timedOut = true;
     made.error = `The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`;
-    made.cancelTimer = clock.after(abortGraceMs, () => {
-      if (queue.current === turn) finish(turn, outcomeOf(made));
-    });
-    options.abortUpstream().catch(() => {
-      if (queue.current === turn) finish(turn, outcomeOf(made));
-    });
+    const giveUp = (): void => {
+      if (queue.current !== turn) return;
+      options.onStuck();
+      finish(turn, outcomeOf(made));
+    };
+    made.cancelTimer = clock.after(abortGraceMs, giveUp);
+    options.abortUpstream().catch(giveUp);
   };
 
   const accepted = (turn: Turn<Connection>, runtimeMessageId: string): void => {
@@ -141,11 +152,17 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       startedAt: clock.monotonic(),
       firstTokenAt: undefined,
       acknowledged: !acceptances.has(turn),
+      submitted: false,
       idleSeen: false,
       cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(turn, made)),
     };
     progress = made;
-    options.submit(turn.parameters).then(
+    const submitted = async (): Promise<string> => {
+      await options.begun(turn);
+      made.submitted = true;
+      return options.submit(turn.parameters);
+    };
+    submitted().then(
       (id) => {
         accepted(turn, id);
         if (made.idleSeen && queue.current === turn) finish(turn, outcomeOf(made));
@@ -201,7 +218,15 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     }
   };
 
+  const endsTurn = (data: unknown): boolean => !(isObject(data) && data.mode === "autopilot");
+
   return {
+    ending(data) {
+      const turn = queue.current;
+      if (turn === undefined || !progress?.submitted || !endsTurn(data)) return undefined;
+      const aborted = progress.aborted || (isObject(data) && data.aborted === true);
+      return { turn, outcome: outcomeOf({ ...progress, aborted }) };
+    },
     get current() {
       return queue.current;
     },
@@ -212,7 +237,10 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     async send(sender, parameters) {
       if (stopped !== undefined) throw stopped;
       const turn = queue.add(newUuid(), sender, parameters, clock.monotonic());
-      if (queue.current !== undefined || queue.waiting > 1) return { messageId: turn.id, turn };
+      if (queue.current !== undefined || queue.waiting > 1) {
+        await options.accepted(turn);
+        return { messageId: turn.id, turn };
+      }
       const { promise, resolve, reject } = Promise.withResolvers<string>();
       acceptances.set(turn, { resolve, reject });
       pump();
@@ -220,8 +248,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     idle(data) {
       const turn = queue.current;
-      if (turn === undefined || progress === undefined) return;
-      if (isObject(data) && data.mode === "autopilot") return;
+      if (turn === undefined || !progress?.submitted || !endsTurn(data)) return;
       if (isObject(data) && data.aborted === true) progress.aborted = true;
       if (turn.state.kind === "submitting") progress.idleSeen = true;
       else finish(turn, outcomeOf(progress));

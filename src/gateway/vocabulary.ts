@@ -55,6 +55,8 @@ export interface Connection {
 export interface NewSessionTraits {
   readonly ephemeral: boolean;
   readonly visibility: "private" | "shared";
+  /** Milliseconds that it may lie unused, instead of what the policy says. */
+  readonly ttlMs?: number;
   /** Refuse with `name_taken` instead of joining one's own session of that name. */
   readonly mustBeNew?: boolean;
 }
@@ -117,8 +119,18 @@ export interface SessionHost {
   detach(attachment: Attachment, how?: Leaving): Promise<void>;
   /** Calls the session's runtime, waking the session if it sleeps. `params` without the session id. */
   call(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  /** `call`, answered only when what it changed is stored. */
+  change(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  /** May the session be sent to sleep now, with nobody noticing? */
+  readonly evictable: boolean;
+  /** When anybody last had to do with it; monotonic. */
+  readonly lastUsedAt: number;
+  /** Sends it to sleep without a word to its runtime, which is about to be killed; false if it has work again. */
+  abandon(): Promise<boolean>;
   send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   abort(connection: Connection): Promise<Envelope>;
+  /** Resolves when no turn runs or waits. */
+  settle(): Promise<void>;
   /** The node is closing: turns end as interrupted or refused, and whoever waits is told. */
   stop(message: string): void;
   updateOptions(options: JsonObject): Promise<Envelope>;

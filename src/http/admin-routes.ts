@@ -17,13 +17,17 @@ const tenant = principalName.optional().describe("Only this one; a tenant-admin 
 const runtime = z
   .object({
     id: z.string(),
-    isolation,
-    unitKey: z.string(),
-    state: z.enum(["starting", "ready", "stopping"]),
+    isolation: isolation.optional().describe("Absent for a spare"),
+    unitKey: z.string().optional(),
+    state: z.enum(["starting", "spare", "ready", "retiring", "stopping"]),
+    reason: z.string().optional().describe("Why it is retiring or stopping"),
     pid: z.int().optional(),
     startedAt: time,
-    memoryBytes: z.number().optional(),
+    ageMs: z.int(),
+    turns: z.int(),
+    memoryBytes: z.number().optional().describe("Proportional memory (PSS) at the last probe"),
     cpuSeconds: z.number().optional(),
+    openFiles: z.int().optional(),
   })
   .meta({ id: "Runtime" });
 const shownKey = z.object({
@@ -98,6 +102,25 @@ export const adminRoutes = (app: HttpApp, context: HttpContext): void => {
       return {
         runtimes: fleet.list().map((status) => ({ ...status, startedAt: isoTime(status.startedAt) })),
       };
+    },
+  );
+
+  app.post(
+    "/v1/admin/drain",
+    {
+      schema: {
+        operationId: "drain",
+        summary: "End the node: nothing new, running turns to their end, then it closes (admin)",
+        tags,
+        response: { 202: z.object({ runningTurns: z.int(), withinMs: z.int() }), ...failures },
+      },
+    },
+    async (request, reply) => {
+      requireAdmin(callerOf(request).principal);
+      audit(request, "node.drain", "node");
+      const runningTurns = gateway.hosts.filter(({ busy }) => busy).length;
+      context.drain();
+      return reply.code(202).send({ runningTurns, withinMs: context.drainTimeoutMs });
     },
   );
 

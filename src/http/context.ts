@@ -14,10 +14,13 @@ export interface HttpContext {
   readonly gateway: Gateway;
   readonly identity: Identity;
   readonly store: Store;
-  readonly fleet: Pick<Fleet, "list">;
+  readonly fleet: Pick<Fleet, "list" | "condition">;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Log;
+  /** Begins to drain the node, which closes after it. */
+  readonly drain: () => void;
+  readonly drainTimeoutMs: number;
   /** Aborts, with `draining` as its reason, when the server closes. */
   readonly closing: AbortSignal;
   /** Work that outlives its response and must end before the server has closed. */

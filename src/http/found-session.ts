@@ -33,7 +33,7 @@ const describe = ({ gateway }: Pick<HttpContext, "gateway">, row: OwnedSession) 
     id: row.publicId,
     visibility: row.visibility,
     state:
-      host === undefined || host.life === "asleep" || host.life === "deleted"
+      host === undefined || host.life === "hibernated" || host.life === "deleted"
         ? ("hibernated" as const)
         : ("live" as const),
     busy: host?.busy ?? false,

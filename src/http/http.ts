@@ -34,7 +34,7 @@ export interface HttpServer {
 
 export type HttpOptions = Pick<
   HttpContext,
-  "gateway" | "identity" | "store" | "fleet" | "metrics" | "clock" | "log"
+  "gateway" | "identity" | "store" | "fleet" | "metrics" | "clock" | "log" | "drain" | "drainTimeoutMs"
 > & {
   readonly host: string;
   /** 0 takes a free one. */

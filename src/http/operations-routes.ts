@@ -15,7 +15,7 @@ export const operationsRoutes = (
   context: HttpContext,
   options: { readonly metricsNeedKey: boolean },
 ): void => {
-  const { store, metrics, clock } = context;
+  const { store, metrics, clock, gateway, fleet } = context;
 
   app.get(
     "/healthz",
@@ -44,6 +44,13 @@ export const operationsRoutes = (
     },
     async () => {
       context.closing.throwIfAborted();
+      if (gateway.draining)
+        throw new SquadronError("draining", "The node finishes its running turns and takes no new ones.");
+      const { condition } = fleet;
+      if (condition.kind === "failing")
+        throw new SquadronError("runtime_start_failed", condition.reason, {
+          details: { retryAfter: Math.max(1, Math.ceil((condition.retryAt - clock.monotonic()) / 1_000)) },
+        });
       try {
         await withDeadline(store.ping(), {
           clock,

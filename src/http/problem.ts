@@ -95,7 +95,8 @@ export const sendProblem = (
   if (known.code === "internal")
     log.error({ request: request.id, error: known.cause ?? known }, "an http request failed");
   const status = known.httpStatus;
-  const seconds = retryAfter[status];
+  const told = known.details.retryAfter;
+  const seconds = typeof told === "number" ? told : retryAfter[status];
   if (seconds !== undefined) reply.header("retry-after", String(seconds));
   if (status === 401) reply.header("www-authenticate", 'Bearer realm="squadron"');
   return reply

@@ -52,6 +52,8 @@ export interface Turn<Sender> {
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly queuedAt: number;
   state: TurnState;
+  /** The runtime's id of its message, once it has taken it. */
+  runtimeMessageId: string | undefined;
   readonly ended: Promise<TurnOutcome>;
 }
 
@@ -101,6 +103,7 @@ export const createTurnQueue = <Sender>(limit: number): TurnQueue<Sender> => {
         parameters,
         queuedAt: now,
         state: { kind: "queued" },
+        runtimeMessageId: undefined,
         ended: promise,
       };
       settlers.set(turn, resolve);
@@ -115,6 +118,7 @@ export const createTurnQueue = <Sender>(limit: number): TurnQueue<Sender> => {
     },
     accepted(turn, runtimeMessageId) {
       turn.state = nextTurnState(turn.state, { kind: "accepted", runtimeMessageId });
+      turn.runtimeMessageId = runtimeMessageId;
     },
     end(turn, outcome) {
       turn.state = nextTurnState(turn.state, { kind: "end", outcome });

@@ -24,12 +24,19 @@ export interface SessionRow {
   readonly visibility: "private" | "shared";
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Milliseconds that it may lie unused; null: as the tenant's policy says. */
+  readonly ttlMs: number | null;
+  /** Of all its files. */
+  readonly sizeBytes: number;
 }
+
+/** A session before anything was committed. */
+export type NewSession = Omit<SessionRow, "sizeBytes">;
 
 export type SessionPatch = Partial<
   Pick<
     SessionRow,
-    "title" | "record" | "lastUsedAt" | "createdUpstream" | "unit" | "isolation" | "visibility"
+    "title" | "record" | "lastUsedAt" | "createdUpstream" | "unit" | "isolation" | "visibility" | "ttlMs"
   >
 >;
 
@@ -62,13 +69,25 @@ export interface SessionUse {
   readonly outputTokens: number;
 }
 
+/** Which sessions have lain unused for too long. Times are milliseconds. */
+export interface ExpiryQuery {
+  readonly now: number;
+  /** For sessions without a time of their own whose tenant has none either. */
+  readonly defaultTtlMs: number;
+  /** By tenant. */
+  readonly tenantTtlMs: Readonly<Record<string, number>>;
+  readonly limit: number;
+  /** Only this tenant's. */
+  readonly tenant?: string;
+}
+
 /**
  * Tenant, user and name are any text that a client chose. What SQL would change or compare otherwise
  * (lone surrogates, over 300 characters, empty) is `invalid_request` when written and not found when read.
  */
 export interface SessionStore {
   /** The session and its owner's name for it, both or none. */
-  create(row: SessionRow, name: string): Promise<"created" | "name_taken">;
+  create(row: NewSession, name: string): Promise<"created" | "name_taken">;
   byName(tenant: string, user: string, name: string): Promise<OwnedSession | undefined>;
   /** Only a session that this user has a name for. */
   byPublicId(publicId: string, tenant: string, user: string): Promise<OwnedSession | undefined>;
@@ -91,12 +110,19 @@ export interface SessionStore {
   ): Promise<"renamed" | "name_taken" | "not_found">;
   /** Notes the use of sessions, all in one transaction. Nothing happens for one that has been deleted meanwhile. */
   used(uses: readonly SessionUse[]): Promise<void>;
-  /** Removes all rows of the session; false if there was none. Users with a name for it are remembered for `wasDeleted`. */
+  /**
+   * Removes all rows of the session, its files and turns, and the files of a unit that was its alone (isolation
+   * `session`); false if there was none. Users with a name for it are remembered for `wasDeleted`.
+   */
   delete(id: string): Promise<boolean>;
   /** Had this user that session, and is it deleted? Known of the newest 100,000; never of ephemeral ones. */
   wasDeleted(publicId: string, tenant: string, user: string): Promise<boolean>;
   ephemerals(): Promise<readonly SessionRow[]>;
   anyInUnit(unit: string): Promise<boolean>;
+  /** Sessions that were last used longer ago than they may lie, with their owner's name, longest unused first. Never ephemeral ones. */
+  expired(query: ExpiryQuery): Promise<readonly OwnedSession[]>;
+  /** How many sessions a tenant has, or one of its users owns, without ephemeral ones. */
+  countOf(tenant: string, user?: string): Promise<number>;
 }
 
 /** Ids of messages where a client knows another one than the runtime. */
@@ -158,12 +184,12 @@ export type FileScope =
   | { readonly kind: "session"; readonly id: string }
   | { readonly kind: "unit"; readonly key: string };
 
-/** Paths are relative with `/` between their parts, and never lead out. */
+/** Paths are relative with `/` between their parts, and never lead out: another one is refused with `internal`. */
 export type FileChange =
   | {
       readonly kind: "append";
       readonly path: string;
-      /** The size that is stored; anything else is refused. */
+      /** The size of the file as stored; for any other, and for a file that is not there, the commit is refused. */
       readonly at: number;
       readonly bytes: Uint8Array;
     }
@@ -209,36 +235,54 @@ export interface Commit {
   readonly epoch: number;
   readonly version: number;
   readonly files: readonly FileChange[];
-  /** Of all the session's files after it. */
+  /** Of all the session's files after it. What is above it already may still shrink. */
   readonly maxBytes: number;
+  /** Changes of the unit that the session lives in. */
   readonly unit?: { readonly key: string; readonly files: readonly FileChange[]; readonly maxBytes: number };
   readonly turn?: TurnEnd;
+}
+
+/** Bytes of files that a tenant has in the store. */
+export interface TenantUsage {
+  readonly tenant: string;
+  readonly sessionBytes: number;
+  readonly unitBytes: number;
 }
 
 export interface StateStore {
   /**
    * Begins a new epoch of the session: from now on only it may commit, and turns that an older one had begun are
-   * `interrupted`, all in one transaction. Undefined when there is no such session.
+   * `interrupted`, all but `keepTurn`, in one transaction. Undefined when there is no such session.
    */
-  acquire(sessionId: string, at: number): Promise<{ epoch: number; version: number } | undefined>;
-  /** In one transaction. Rejects with `fenced` when epoch or version are not the newest, with `too_large`, with `store_unavailable`. */
+  acquire(
+    sessionId: string,
+    at: number,
+    keepTurn?: string,
+  ): Promise<{ epoch: number; version: number } | undefined>;
+  /**
+   * In one transaction, which also ends the turn unless it has ended already. When it rejects, nothing is stored: `fenced`
+   * (epoch or version are not the newest, or the session is deleted), `too_large` (details: `limit` and `size` in bytes,
+   * `scope`), `internal` (the changes do not fit what is stored), `store_unavailable`.
+   */
   commit(commit: Commit): Promise<{ version: number; sizeBytes: number }>;
-  /** Verified by their checksums. */
+  /** By path. Verified by their checksums: `internal` when one does not match. */
   files(scope: FileScope): Promise<readonly StoredFile[]>;
+  /** By tenant. */
+  usage(): Promise<readonly TenantUsage[]>;
+  /** Removes the files of up to `limit` units that were one session's alone (isolation `session`) and have none any more; how many. */
+  removeOrphans(limit: number): Promise<number>;
 }
 
 export interface TurnStore {
-  /** Nothing happens when the session has been deleted meanwhile. */
+  /** The newest 1,000 of a session are kept. Nothing happens when the session has been deleted meanwhile. */
   insert(row: TurnRow): Promise<void>;
+  /** Nothing happens to one that has begun or ended already. */
   begin(id: string, at: number): Promise<void>;
   /** The end of a turn that changed no file; of one that has ended already nothing is changed. */
   end(end: TurnEnd): Promise<void>;
   byId(sessionId: string, id: string): Promise<TurnRow | undefined>;
-  /** Newest first; `before` is the `acceptedAt` and id of the last one of the page before. */
-  list(
-    sessionId: string,
-    page: { limit: number; before?: Pick<TurnRow, "acceptedAt" | "id"> },
-  ): Promise<readonly TurnRow[]>;
+  /** The last accepted first; `before` is the last one of the page before. */
+  list(sessionId: string, page: { limit: number; before?: Pick<TurnRow, "id"> }): Promise<readonly TurnRow[]>;
   /** Ends all that earlier nodes had begun as `interrupted` and all that had only been accepted as `refused`; how many. */
   settleAll(at: number): Promise<number>;
 }

@@ -88,4 +88,63 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create index audit_by_tenant on audit (tenant, id)",
     ),
   },
+  "0004-state": {
+    up: statements(
+      "alter table sessions add column ttl_ms integer",
+      "alter table sessions add column epoch integer not null default 0",
+      "alter table sessions add column version integer not null default 0",
+      "alter table sessions add column size_bytes integer not null default 0",
+      "create index sessions_by_use on sessions (last_used_at, tenant, ttl_ms) where ephemeral = 0",
+      "create index sessions_by_ttl on sessions (ttl_ms) where ttl_ms is not null and ephemeral = 0",
+      "create index sessions_by_owner on sessions (tenant, owner) where ephemeral = 0",
+      `create table units (
+        key text primary key,
+        tenant text not null,
+        isolation text not null check (isolation in ('session', 'user', 'tenant', 'shared')),
+        size_bytes integer not null
+      ) strict, without rowid`,
+      "create index units_of_one_session on units (key) where isolation = 'session'",
+      `create table files (
+        id integer primary key,
+        kind text not null check (kind in ('session', 'unit')),
+        owner text not null,
+        path text not null,
+        mode integer not null,
+        size integer not null,
+        tail integer not null,
+        unique (kind, owner, path)
+      ) strict`,
+      // With rowids: without them a chunk of a few kilobytes would take pages of its own.
+      `create table file_chunks (
+        id integer primary key,
+        file_id integer not null references files (id) on delete cascade,
+        at integer not null,
+        sha256 blob not null,
+        bytes blob not null,
+        unique (file_id, at)
+      ) strict`,
+    ),
+  },
+  "0005-turns": {
+    up: statements(
+      // The rowid is the order in which turns were accepted: clocks may stand still or go back.
+      `create table turns (
+        seq integer primary key,
+        id text not null unique,
+        session_id text not null references sessions (id) on delete cascade,
+        sender text not null,
+        state text not null check (state in
+          ('accepted', 'begun', 'completed', 'failed', 'aborted', 'interrupted', 'refused')),
+        accepted_at integer not null,
+        begun_at integer,
+        ended_at integer check ((ended_at is null) = (state in ('accepted', 'begun'))),
+        runtime_message_id text,
+        reason text,
+        input_tokens integer not null,
+        output_tokens integer not null
+      ) strict`,
+      "create index turns_by_session on turns (session_id, seq)",
+      "create index turns_open on turns (session_id) where ended_at is null",
+    ),
+  },
 };

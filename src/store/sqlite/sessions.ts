@@ -1,4 +1,4 @@
-import type { ExpressionBuilder, Kysely } from "kysely";
+import { type ExpressionBuilder, type Kysely, type Selectable, sql } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
 import type { OwnedSession, Page, SessionPatch, SessionRow, SessionStore } from "../store.ts";
 import { fromCursor, type Position, toCursor } from "./cursor.ts";
@@ -10,13 +10,15 @@ const maxTombstones = 100_000;
 
 const flag = (value: boolean): 0 | 1 => (value ? 1 : 0);
 
-const toRow = (row: SessionsTable): SessionRow => ({
+const toRow = ({ epoch: _epoch, version: _version, ...row }: Selectable<SessionsTable>): SessionRow => ({
   ...row,
   createdUpstream: row.createdUpstream === 1,
   ephemeral: row.ephemeral === 1,
 });
 
-const toOwned = (row: SessionsTable & Pick<SessionNamesTable, "name" | "role">): OwnedSession => ({
+const toOwned = (
+  row: Selectable<SessionsTable> & Pick<SessionNamesTable, "name" | "role">,
+): OwnedSession => ({
   ...toRow(row),
   name: row.name,
   role: row.role,
@@ -53,6 +55,32 @@ const toPage = (
   return rows.length > limit && last !== undefined
     ? { sessions, next: toCursor({ time: timeOf(last), id: last.id }) }
     : { sessions };
+};
+
+/** A session's files; those of its unit too when it was the unit's only one. */
+const removeFiles = async (db: Kysely<Tables>, id: string): Promise<void> => {
+  await db.deleteFrom("files").where("kind", "=", "session").where("owner", "=", id).execute();
+  await db
+    .deleteFrom("files")
+    .where("kind", "=", "unit")
+    .where("owner", "in", (units) =>
+      units
+        .selectFrom("sessions")
+        .select("unit")
+        .where("id", "=", id)
+        .where("isolation", "=", "session")
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom("sessions as other")
+                .select("other.id")
+                .whereRef("other.unit", "=", "sessions.unit")
+                .where("other.id", "!=", id),
+            ),
+          ),
+        ),
+    )
+    .execute();
 };
 
 /** Tables `sessions`, `session_names` and `deleted_sessions`. */
@@ -215,6 +243,7 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
             .where("sessions.ephemeral", "=", 0),
         )
         .execute();
+      await removeFiles(db, id);
       await db
         .deleteFrom("deletedSessions")
         .where("id", "<=", (newest) =>
@@ -249,6 +278,33 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
       db.selectFrom("sessions").selectAll().where("ephemeral", "=", 1).execute(),
     );
     return rows.map(toRow);
+  },
+
+  async countOf(tenant, user) {
+    const { count } = await database.query((db) => {
+      const all = db
+        .selectFrom("sessions")
+        .select((select) => select.fn.countAll<number>().as("count"))
+        .where("tenant", "=", tenant)
+        .where("ephemeral", "=", 0);
+      return (user === undefined ? all : all.where("owner", "=", user)).executeTakeFirstOrThrow();
+    });
+    return count;
+  },
+
+  async expired({ now, defaultTtlMs, tenantTtlMs, tenant, limit }) {
+    const ttl = sql<number>`coalesce(sessions.ttl_ms, (select value from json_each(${JSON.stringify(tenantTtlMs)}) where key = sessions.tenant), ${defaultTtlMs})`;
+    const rows = await database.query((db) => {
+      const due = owned(db)
+        .where("sessionNames.role", "=", "owner")
+        .where("sessions.ephemeral", "=", 0)
+        .where(sql<boolean>`sessions.last_used_at + ${ttl} < ${now}`);
+      return (tenant === undefined ? due : due.where("sessions.tenant", "=", tenant))
+        .orderBy("sessions.lastUsedAt")
+        .limit(limit)
+        .execute();
+    });
+    return rows.map(toOwned);
   },
 
   async anyInUnit(unit) {

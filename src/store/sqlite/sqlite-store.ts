@@ -6,6 +6,8 @@ import { openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { messageIdsIn } from "./message-ids.ts";
 import { sessionsIn } from "./sessions.ts";
+import { stateIn } from "./state.ts";
+import { turnsIn } from "./turns.ts";
 
 /** The embedded store in one SQLite file. */
 export const openSqliteStore = async (path: string, clock: Clock): Promise<Store> => {
@@ -13,6 +15,8 @@ export const openSqliteStore = async (path: string, clock: Clock): Promise<Store
   return {
     sessions: sessionsIn(database, clock),
     messageIds: messageIdsIn(database),
+    state: stateIn(database),
+    turns: turnsIn(database),
     keys: keysIn(database, clock),
     audit: auditIn(database),
     // A real write of a number that nobody reads: on a full or read-only disk everything less succeeds.

@@ -1,12 +1,16 @@
 import type { Generated, GeneratedAlways } from "kysely";
-import type { AuditEntry, KeyRow, SessionName, SessionRow } from "../store.ts";
+import type { Isolation } from "../../kernel/isolation.ts";
+import type { AuditEntry, FileScope, KeyRow, SessionName, SessionRow, TurnRow } from "../store.ts";
 
 /** SQLite has no booleans. */
 export type Flag = 0 | 1;
 
-export interface SessionsTable extends Omit<SessionRow, "createdUpstream" | "ephemeral"> {
+export interface SessionsTable extends Omit<SessionRow, "createdUpstream" | "ephemeral" | "sizeBytes"> {
   readonly createdUpstream: Flag;
   readonly ephemeral: Flag;
+  readonly sizeBytes: Generated<number>;
+  readonly epoch: Generated<number>;
+  readonly version: Generated<number>;
 }
 
 export interface SessionNamesTable extends SessionName {
@@ -22,6 +26,38 @@ export interface AuditTable extends Omit<AuditEntry, "id"> {
   readonly id: GeneratedAlways<number>;
 }
 
+export interface UnitsTable {
+  readonly key: string;
+  readonly tenant: string;
+  readonly isolation: Isolation;
+  readonly sizeBytes: number;
+}
+
+export interface FilesTable {
+  readonly id: Generated<number>;
+  readonly kind: FileScope["kind"];
+  /** Id of the session or key of the unit. */
+  readonly owner: string;
+  readonly path: string;
+  readonly mode: number;
+  readonly size: number;
+  /** Chunks that were appended since the last compaction. */
+  readonly tail: number;
+}
+
+export interface FileChunksTable {
+  readonly id: Generated<number>;
+  readonly fileId: number;
+  /** Offset in the file; the chunks of a file leave no gap. */
+  readonly at: number;
+  readonly sha256: Uint8Array;
+  readonly bytes: Uint8Array;
+}
+
+export interface TurnsTable extends TurnRow {
+  readonly seq: Generated<number>;
+}
+
 /** The tables as migrations.ts makes them; columns are snake_case in SQL. */
 export interface Tables {
   readonly sessions: SessionsTable;
@@ -35,4 +71,8 @@ export interface Tables {
   readonly messageIds: { readonly sessionId: string; readonly runtimeId: string; readonly clientId: string };
   readonly keys: KeysTable;
   readonly audit: AuditTable;
+  readonly units: UnitsTable;
+  readonly files: FilesTable;
+  readonly fileChunks: FileChunksTable;
+  readonly turns: TurnsTable;
 }

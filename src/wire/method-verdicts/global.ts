@@ -84,7 +84,7 @@ export const globalVerdicts: Verdicts = {
   ...deny("The node keeps sessions as files and must find them where it stores them from.", [
     "sessionFs.setProvider",
   ]),
-  ...deny("It would write a token to the disk; a session has the gitHubToken that it was given.", [
+  ...deny("Signing in or out writes tokens to the disk; a session has the gitHubToken that it was given.", [
     "account.login",
     "account.logout",
   ]),

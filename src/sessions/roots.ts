@@ -1,0 +1,35 @@
+import type { Runtime } from "../fleet/fleet.ts";
+import type { Root } from "./working-copy.ts";
+
+/** Lock files name a process, and SQLite's index of its journal is made anew by whoever opens it. */
+const passing = (path: string): boolean =>
+  /(^|\/)inuse\.[^/]*\.lock$/.test(path) || path.endsWith("-shm") || path.endsWith(".tmp");
+
+/** Where a runtime has the files of a session. */
+export const sessionRoots = (runtime: Runtime, session: string): readonly Root[] => [
+  {
+    base: runtime.homeDirectory,
+    path: [".copilot", "session-state", session],
+    prefix: "",
+    ignore: passing,
+  },
+];
+
+/** Parts of a home that are sessions' own, or that a runtime makes again. */
+const notOfTheUnit = ["session-state", "logs", "pkg", "cache", "tmp", "ide", "crash-reports"].map(
+  (name) => `.copilot/${name}`,
+);
+
+const isCache = (path: string): boolean =>
+  notOfTheUnit.some((one) => path === one || path.startsWith(`${one}/`)) ||
+  path === ".cache" ||
+  /^\.copilot\/(session-store\.db|data\.db)/.test(path) ||
+  passing(path);
+
+/** Where a runtime has what belongs to its unit: its home, and its working directory if that is its own. */
+export const unitRoots = (runtime: Runtime): readonly Root[] => [
+  { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isCache },
+  ...(runtime.ownsWorkingDirectory
+    ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: passing }]
+    : []),
+];

@@ -1,0 +1,113 @@
+import type { Runtime } from "../fleet/fleet.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import type { Commit, Store, TurnEnd } from "../store/store.ts";
+import { sessionRoots } from "./roots.ts";
+import type { UnitStates } from "./unit-state.ts";
+import { restoreFiles, type WorkingCopy } from "./working-copy.ts";
+
+/**
+ * A session's files between the store, which holds what has happened, and the private disk of a runtime's box, which
+ * is a cache. One call at a time; later ones wait.
+ */
+export interface SessionState {
+  /** Puts the files where the runtime looks for them, in a new epoch, unless they lie there as committed. */
+  restore(runtime: Runtime): Promise<void>;
+  /**
+   * Stores what has changed since the last commit, together with the end of a turn. Rejects with `fenced` when another
+   * holder has a newer epoch, `too_large`, `runtime_gone` or `store_unavailable`; nothing is stored then.
+   */
+  commit(turn?: TurnEnd): Promise<void>;
+  /** What lies on the runtime's disk counts no more: the next restore begins from the store. */
+  discard(): void;
+}
+
+/** Points of commit and wake at which a test may let the process die. */
+export type StatePoint =
+  | "restore.begun"
+  | "restore.acquired"
+  | "restore.written"
+  | "commit.begun"
+  | "commit.read"
+  | "commit.stored";
+
+interface Place {
+  readonly runtime: Runtime;
+  readonly copy: WorkingCopy;
+  readonly epoch: number;
+  version: number;
+}
+
+export const createSessionState = (options: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly units: UnitStates;
+  readonly session: string;
+  readonly maxBytes: number;
+  /** The turn that is about to begin: it is this holder's. */
+  readonly nextTurn: () => string | undefined;
+  readonly at?: (point: StatePoint) => void;
+}): SessionState => {
+  const { store, clock, units, session, maxBytes, at = () => undefined } = options;
+  let place: Place | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = last.then(work);
+    last = done.catch(() => undefined);
+    return done;
+  };
+
+  const store_ = async (here: Place, turn: TurnEnd | undefined, unit: Commit["unit"]): Promise<void> => {
+    const changes = await here.copy.changes();
+    // The disk is removed only after the runtime is known to be gone: what was read before that is whole.
+    if (here.runtime.gone)
+      throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
+    at("commit.read");
+    if (changes.files.length === 0 && turn === undefined && unit === undefined) return;
+    const { epoch, version } = here;
+    const stored = await store.state.commit({
+      sessionId: session,
+      epoch,
+      version,
+      files: changes.files,
+      maxBytes,
+      ...(unit !== undefined && { unit }),
+      ...(turn !== undefined && { turn }),
+    });
+    changes.accept();
+    here.version = stored.version;
+    at("commit.stored");
+  };
+
+  return {
+    restore: (runtime) =>
+      inOrder(async () => {
+        if (place?.runtime === runtime) return;
+        at("restore.begun");
+        place = undefined;
+        const taken = await store.state.acquire(session, clock.now(), options.nextTurn());
+        if (taken === undefined) throw new SquadronError("session_deleted", "The session has been deleted.");
+        at("restore.acquired");
+        const copy = await restoreFiles({
+          roots: sessionRoots(runtime, session),
+          files: await store.state.files({ kind: "session", id: session }),
+          maxBytes,
+          owner: runtime.owner,
+        });
+        at("restore.written");
+        place = { runtime, copy, ...taken };
+      }),
+    commit: (turn) =>
+      inOrder(async () => {
+        const here = place;
+        if (here === undefined)
+          throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
+        at("commit.begun");
+        await units.carry(here.runtime, (unit) => store_(here, turn, unit));
+      }),
+    discard() {
+      place = undefined;
+    },
+  };
+};

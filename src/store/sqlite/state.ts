@@ -1,0 +1,76 @@
+import { sql } from "kysely";
+import { SquadronError } from "../../kernel/errors.ts";
+import type { Isolation } from "../../kernel/isolation.ts";
+import type { FileScope, StateStore, TenantUsage } from "../store.ts";
+import type { Database } from "./database.ts";
+import { changeFiles, readFiles } from "./files.ts";
+import { endTurn, interruptTurns } from "./turns.ts";
+import { growUnit, removeOrphanedUnits } from "./units.ts";
+
+/** What is above the limit already, since that was lowered, may still shrink and end its turns. */
+const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit: number): void => {
+  if (grown <= 0 || size <= limit) return;
+  throw new SquadronError(
+    "too_large",
+    `The files of this ${scope} would have ${size} bytes, more than the ${limit} that it may have; remove some, or begin a new session.`,
+    { details: { limit, size, scope } },
+  );
+};
+
+/** Tables `files`, `file_chunks` and `units`, and what `sessions` says of their files. */
+export const stateIn = (database: Database): StateStore => ({
+  acquire: (sessionId, at, keepTurn) =>
+    database.transaction(async (db) => {
+      const { rows } = await sql<{ epoch: number; version: number }>`
+        update sessions set epoch = epoch + 1 where id = ${sessionId} returning epoch, version`.execute(db);
+      const [taken] = rows;
+      if (taken !== undefined) await interruptTurns(db, sessionId, at, keepTurn);
+      return taken;
+    }),
+
+  commit: ({ sessionId, epoch, version, files, maxBytes, unit, turn }) =>
+    database.transaction(async (db) => {
+      const { rows } = await sql<{ sizeBytes: number; tenant: string; unit: string; isolation: Isolation }>`
+        update sessions set version = version + 1
+        where id = ${sessionId} and epoch = ${epoch} and version = ${version}
+        returning size_bytes, tenant, unit, isolation`.execute(db);
+      const [session] = rows;
+      if (session === undefined)
+        throw new SquadronError(
+          "fenced",
+          "The session has gone on elsewhere or is deleted; what was done here is not kept.",
+        );
+
+      const grown = await changeFiles(db, { kind: "session", id: sessionId }, files);
+      const sizeBytes = session.sizeBytes + grown;
+      assertFits("session", sizeBytes, grown, maxBytes);
+      if (grown !== 0)
+        await sql`update sessions set size_bytes = ${sizeBytes} where id = ${sessionId}`.execute(db);
+
+      if (unit !== undefined) {
+        if (unit.key !== session.unit)
+          throw new SquadronError("internal", "A session can only change the files of its own unit.");
+        const unitGrown = await changeFiles(db, { kind: "unit", key: unit.key }, unit.files);
+        const unitBytes = await growUnit(db, { ...session, key: unit.key }, unitGrown);
+        assertFits("unit", unitBytes, unitGrown, unit.maxBytes);
+      }
+      if (turn !== undefined) await endTurn(db, turn, sessionId);
+      return { version: version + 1, sizeBytes };
+    }),
+
+  files: (scope) => database.query((db) => readFiles(db, scope)),
+
+  usage: async () => {
+    const { rows } = await database.query((db) =>
+      sql<TenantUsage>`
+        select tenant, sum(session_bytes) as session_bytes, sum(unit_bytes) as unit_bytes from (
+          select tenant, size_bytes as session_bytes, 0 as unit_bytes from sessions
+          union all
+          select tenant, 0, size_bytes from units
+        ) group by tenant order by tenant`.execute(db),
+    );
+    return rows;
+  },
+
+  removeOrphans: (limit) => database.transaction((db) => removeOrphanedUnits(db, { limit })),
+});

@@ -1,6 +1,7 @@
 import type { Config } from "./config/config.ts";
 import { createFleet, type Fleet } from "./fleet/fleet.ts";
 import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
+import { requireSandbox } from "./fleet/sandbox/host.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type HttpServer, openHttp } from "./http/http.ts";
 import { createIdentity, ensureFirstAdminKey, type Identity } from "./identity/identity.ts";
@@ -76,6 +77,7 @@ const build = async (
   // First, hence released last: the next node may use the files only when our runtimes and the store are closed.
   const lock = await lockState(config.state.path);
   parts.defer(() => lock.release());
+  await requireSandbox(config.runtimes.sandbox, config.state.path);
   const metrics = createMetrics();
   const store = await openStore(config.store.url);
   parts.defer(() => store.close());

@@ -19,8 +19,10 @@ export const section = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
   z.preprocess((value) => value ?? {}, group(shape));
 
 /** A group of keys that is not there unless it is written. */
-export const group = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
-  z.strictObject(shape, expected(`a section with ${Object.keys(shape).join(", ")}`));
+export const group = <Shape extends z.core.$ZodLooseShape>(
+  shape: Shape,
+  what = `a section with ${Object.keys(shape).join(", ")}`,
+) => z.strictObject(shape, expected(what));
 
 export const text = (what: string, pattern = /./s) => z.string(expected(what)).regex(pattern, expected(what));
 

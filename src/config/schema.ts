@@ -48,17 +48,20 @@ const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
 const tebibyte = 2 ** 40;
 
-const allowSection = group({
-  all: yesOrNo().default(false),
-  models: list(text("a model's id, * as wildcard"), "a list of model ids").default(["*"]),
-  provider: yesOrNo().default(false),
-  tools: list(
-    text("a tool pattern such as custom:*, builtin:ask_user or mcp:*", /^(custom|builtin|mcp):\S+$/),
-    "a list of tool patterns",
-  ).default(["custom:*"]),
-  mcp: section({ http: yesOrNo().default(false), stdio: yesOrNo().default(false) }),
-  workingDirectories: list(text("a directory"), "a list of directories").default([]),
-});
+const allowSection = group(
+  {
+    all: yesOrNo().default(false),
+    models: list(text("a model's id, * as wildcard"), "a list of model ids").default(["*"]),
+    provider: yesOrNo().default(false),
+    tools: list(
+      text("a tool pattern such as custom:*, builtin:ask_user or mcp:*", /^(custom|builtin|mcp):\S+$/),
+      "a list of tool patterns",
+    ).default(["custom:*"]),
+    mcp: section({ http: yesOrNo().default(false), stdio: yesOrNo().default(false) }),
+    workingDirectories: list(text("a directory"), "a list of directories").default([]),
+  },
+  "all, or a section with models, provider, tools, mcp, workingDirectories",
+);
 
 const opensAll = (written: unknown): boolean =>
   written === "all" || (isObject(written) && (written.all === true || written.all === "true"));

@@ -11,6 +11,8 @@ const boxesPath = (statePath: string): string => join(resolve(statePath), "boxes
 /** Where earlier versions kept a directory for each unit. */
 const unitsPath = (statePath: string): string => join(resolve(statePath), "units");
 
+const tagForm = /^\d+\.\d+$/;
+
 /** Makes the directories of one process: empty, and for nobody but us. They live as long as it does. */
 export const makeBoxDirectory = async (
   statePath: string,
@@ -47,7 +49,11 @@ export const removeBoxDirectory = async (root: string): Promise<void> => {
 export const removeFormerBoxes = async (statePath: string, signal: AbortSignal): Promise<number> => {
   const boxes = boxesPath(statePath);
   const units = unitsPath(statePath);
-  const isFormer = (name: string): boolean => !ownerLives(name.split("-")[0] ?? "");
+  const own = ownerTag();
+  const isFormer = (name: string): boolean => {
+    const [tag = ""] = name.split("-");
+    return tag !== own && !(tagForm.test(tag) && ownerLives(tag));
+  };
   let killed = await killMarked(`${boxes}/`, isFormer);
   killed += await killMarked(`${units}/`, (path) => isFormer(path.split("/")[2] ?? ""));
   // Absent: this state directory is new.

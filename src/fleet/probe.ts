@@ -3,9 +3,26 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { Peer } from "../wire/peer.ts";
 
 /** How long a runtime may take to answer a probe. */
-export const probeDeadlineMs = 5_000;
+const probeDeadlineMs = 5_000;
 /** A deadline that fires this late says that we were stopped, not the runtime. */
 const ownDelayMs = 1_000;
+
+/** closed: there is nobody any more. again: there was no answer, but it may be our own fault. */
+type Outcome = "answered" | "silent" | "again" | "closed";
+
+/** Sends one `ping`. */
+export const askIfAlive = async (peer: Peer, clock: Clock): Promise<Outcome> => {
+  const began = clock.monotonic();
+  try {
+    await peer.request("ping", {}, { timeoutMs: probeDeadlineMs });
+    return "answered";
+  } catch (error) {
+    if (error instanceof SquadronError && error.code === "connection_closed") return "closed";
+    // An error is an answer too.
+    if (!(error instanceof SquadronError && error.code === "timeout")) return "answered";
+    return clock.monotonic() - began > probeDeadlineMs + ownDelayMs ? "again" : "silent";
+  }
+};
 
 /**
  * Asks a runtime again and again whether it lives: a `ping` each `everyMs`, the first at once. `onAnswer` is awaited
@@ -23,22 +40,9 @@ export const startProbing = (options: {
   let ended = false;
   let cancel = (): void => undefined;
 
-  const ping = async (): Promise<"answered" | "silent" | "again" | "closed"> => {
-    const began = clock.monotonic();
-    try {
-      await peer.request("ping", {}, { timeoutMs: probeDeadlineMs });
-      return "answered";
-    } catch (error) {
-      if (error instanceof SquadronError && error.code === "connection_closed") return "closed";
-      // An error is an answer too.
-      if (!(error instanceof SquadronError && error.code === "timeout")) return "answered";
-      return clock.monotonic() - began > probeDeadlineMs + ownDelayMs ? "again" : "silent";
-    }
-  };
-
   const probe = async (): Promise<void> => {
     const began = clock.monotonic();
-    const outcome = await ping();
+    const outcome = await askIfAlive(peer, clock);
     if (ended || outcome === "closed") return;
     if (outcome === "silent") return options.onSilence();
     if (outcome === "answered") await options.onAnswer();

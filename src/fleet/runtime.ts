@@ -16,6 +16,7 @@ import {
   type RetireReason,
   type StopReason,
 } from "./life.ts";
+import { askIfAlive } from "./probe.ts";
 import type { InsidePaths, Owner } from "./sandbox/confinement.ts";
 
 /** A runtime that has answered and belongs to a unit. Paths are those of the host; they exist as long as the process. */
@@ -229,6 +230,13 @@ export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
     sessionDirectory: (sessionId) => join(place.copilotHome, "session-state", sessionId),
     kill: () => stop("released"),
   });
+
+  /** A spare may have died, or have hung, since its last probe. */
+  const mustAnswer = async (peer: Peer): Promise<void> => {
+    const outcome = await askIfAlive(peer, clock);
+    if (outcome === "closed") await stop("by_itself");
+    if (outcome === "silent") await stop("unresponsive");
+  };
 
   const bind = async (bound: Unit): Promise<Runtime> => {
     unit = bound;

@@ -53,8 +53,8 @@ export const createSessionHost = (options: {
   let open = 0;
   /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
   let atGate = false;
-  /** Its clients stay attached and need not be told of what a wake does. */
-  let waking = false;
+  /** It falls asleep or wakes, and what the runtime says of that is nothing to the clients that stay attached. */
+  let quiet = false;
   /** What the runtime has in memory is not what is stored: nothing more is sent there. */
   let dropping = false;
   let lastUsedAt = clock.monotonic();
@@ -139,8 +139,14 @@ export const createSessionHost = (options: {
     inOrder(async () => {
       if (!evictable()) return upstream.life.kind === "hibernated";
       cancelIdleTimer();
-      if (how === "detach") await upstream.leave("detach");
-      else {
+      if (how === "detach") {
+        quiet = true;
+        try {
+          await upstream.hibernate();
+        } finally {
+          quiet = false;
+        }
+      } else {
         await state?.commit();
         if (!evictable()) return false;
         upstream.lost();
@@ -171,11 +177,15 @@ export const createSessionHost = (options: {
 
   const wake = async (): Promise<Runtime> => {
     if (upstream.life.kind === "live" && upstream.life.runtime.gone) runtimeClosed(upstream.life.runtime);
-    waking = true;
+    quiet = true;
     try {
-      return await upstream.wake();
+      const runtime = await upstream.wake();
+      // Part of what it says comes just after its answers.
+      await upstream.call(runtime, "session.mode.get", {});
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      return runtime;
     } finally {
-      waking = false;
+      quiet = false;
     }
   };
 
@@ -483,8 +493,8 @@ export const createSessionHost = (options: {
     clientMessageId: (id) => renamed.get(id),
     countTokens: turns.countTokens,
     event(frame) {
-      // What a silent wake tells is known to those who have stayed attached.
-      if (!waking) intake.take(frame);
+      // What comes of an earlier stay in this runtime is history by now.
+      if (!quiet && upstream.life.kind !== "hibernated") intake.take(frame);
     },
     callback: (method, params) =>
       counted(() =>

@@ -53,8 +53,10 @@ export interface SessionUpstream {
   wake(): Promise<Runtime>;
   /** Resumes once more if what is declared has changed since the last time; the history does not show it. */
   refresh(): Promise<void>;
-  /** Lets the session go from the runtime's memory: `detach` in silence, `destroy` with an entry in its history. */
+  /** Lets the session go from the runtime's memory as its client asks: its history says so, as on a bare runtime. */
   leave(how: Leaving): Promise<void>;
+  /** Sends the session to sleep, which nobody shall notice. Nothing happens if it cannot be stored. */
+  hibernate(): Promise<void>;
   /** Throws away what the runtime has of it beyond the last commit: the next wake begins from the store. */
   drop(): Promise<void>;
   /** The runtime is gone or about to be; it need not be told. */
@@ -157,6 +159,27 @@ export const createSessionUpstream = (options: {
     options.onLeft(runtime);
   };
 
+  /** Whatever comes of it, the session is asleep then. */
+  const close = async (method: string, keep: () => Promise<void> | undefined): Promise<void> => {
+    if (life.kind !== "live") return;
+    const { runtime } = life;
+    life = nextLife(life, { kind: "settle" });
+    try {
+      await runtime.peer.request(method, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
+      await keep();
+    } catch (error) {
+      state?.discard();
+      throw error;
+    } finally {
+      sleep(runtime);
+    }
+  };
+
+  const drop = async (): Promise<void> => {
+    state?.discard();
+    await close("sessions.close", async () => undefined);
+  };
+
   /** A create where there is a history would begin it anew. */
   const hasHistory = (runtime: Runtime): boolean =>
     begun || existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
@@ -240,31 +263,14 @@ export const createSessionUpstream = (options: {
         await openIn(life.runtime, "session.resume", { disableResume: true });
       }
     },
-    async leave(how) {
+    leave: (how) => close(`session.${how}`, async () => state?.commit()),
+    async hibernate() {
       if (life.kind !== "live") return;
-      const { runtime } = life;
-      life = nextLife(life, { kind: "settle" });
-      try {
-        await runtime.peer.request(`session.${how}`, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
-        await state?.commit();
-      } catch (error) {
-        state?.discard();
-        throw error;
-      } finally {
-        sleep(runtime);
-      }
+      await state?.commit();
+      // The entry that a runtime makes of it in its log is not the session's: the next wake has what is stored.
+      await drop();
     },
-    async drop() {
-      state?.discard();
-      if (life.kind !== "live") return;
-      const { runtime } = life;
-      life = nextLife(life, { kind: "settle" });
-      try {
-        await runtime.peer.request("sessions.close", { sessionId: row.id }, { timeoutMs: leaveWithinMs });
-      } finally {
-        sleep(runtime);
-      }
-    },
+    drop,
     lost() {
       const runtime = runtimeOf(life);
       state?.discard();

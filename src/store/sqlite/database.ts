@@ -8,8 +8,8 @@ import { sqliteDialect } from "./dialect.ts";
 import { migrations } from "./migrations.ts";
 import type { Tables } from "./tables.ts";
 
-/** How long opening may wait for another process that makes the file; nothing else runs meanwhile. */
-const openBusyMs = 5_000;
+/** How long one waits for another process's write; while the file is opened, nothing else runs meanwhile. */
+const defaultBusyMs = 5_000;
 
 /** The seam between the query modules and SQLite: asynchronous, and its failures are `store_unavailable`. */
 export interface Database {
@@ -37,12 +37,12 @@ const unavailable = (path: string, error: unknown): SquadronError =>
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : "unknown reason.");
 
-const openFile = async (path: string): Promise<BetterSqlite.Database> => {
+const openFile = async (path: string, busyMs: number): Promise<BetterSqlite.Database> => {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // SQLite gives its journal the mode of the database file.
   await (await open(path, "a", 0o600)).close();
   await chmod(path, 0o600);
-  const file = new BetterSqlite(path, { timeout: openBusyMs });
+  const file = new BetterSqlite(path, { timeout: busyMs });
   try {
     file.pragma("journal_mode = WAL");
     file.pragma("synchronous = FULL");
@@ -62,8 +62,11 @@ const migrate = async (db: Kysely<Tables>): Promise<void> => {
   if (error !== undefined) throw error;
 };
 
-/** Opens the file, made (0600, directory 0700) and migrated if need be. */
-export const openDatabase = async (file: string): Promise<Database> => {
+/** Opens the file, made (0600, directory 0700) and migrated if need be. `busyMs`: wait for another process's write. */
+export const openDatabase = async (
+  file: string,
+  { busyMs = defaultBusyMs }: { readonly busyMs?: number } = {},
+): Promise<Database> => {
   const path = resolve(file);
   const guard = async <Result>(work: () => Promise<Result>): Promise<Result> => {
     try {
@@ -74,8 +77,11 @@ export const openDatabase = async (file: string): Promise<Database> => {
   };
 
   const db = await guard(async () => {
-    const database = await openFile(path);
-    const db = new Kysely<Tables>({ dialect: sqliteDialect(database), plugins: [new CamelCasePlugin()] });
+    const database = await openFile(path, busyMs);
+    const db = new Kysely<Tables>({
+      dialect: sqliteDialect(database, { busyMs }),
+      plugins: [new CamelCasePlugin()],
+    });
     try {
       await migrate(db);
       return db;

@@ -11,8 +11,7 @@ import {
   SqliteQueryCompiler,
 } from "kysely";
 
-/** How long a statement waits for another process's write, and how often it looks. */
-const busyMs = 5_000;
+/** How often one that meets a lock looks again. */
 const busyPollMs = 5;
 
 const isBusy = (error: unknown): boolean =>
@@ -25,7 +24,7 @@ class TransactionalAdapter extends SqliteAdapter {
   }
 }
 
-const patient = (connection: DatabaseConnection): DatabaseConnection => ({
+const patient = (connection: DatabaseConnection, busyMs: number): DatabaseConnection => ({
   async executeQuery(query) {
     const end = performance.now() + busyMs;
     for (;;) {
@@ -41,11 +40,13 @@ const patient = (connection: DatabaseConnection): DatabaseConnection => ({
 });
 
 /**
- * Kysely's own dialect with two differences. A transaction takes the write lock at its beginning, since one that read
+ * Kysely's own dialect with three differences. A transaction takes the write lock at its beginning, since one that read
  * first could never get it after another's write. And who meets a lock waits without blocking the event loop:
- * SQLite's busy timeout would stop the whole node, and wait for ever for a transaction of the same process.
+ * SQLite's busy timeout would stop the whole node, and wait for ever for a transaction of the same process. And a
+ * transaction that SQLite has undone by itself, as on a full disk, is not undone again: that would be an error of its own.
+ * `busyMs` is how long a statement waits for another process's write.
  */
-export const sqliteDialect = (database: BetterSqlite.Database): Dialect => ({
+export const sqliteDialect = (database: BetterSqlite.Database, { busyMs }: { busyMs: number }): Dialect => ({
   createAdapter: () => new TransactionalAdapter(),
   createQueryCompiler: () => new SqliteQueryCompiler(),
   createIntrospector: (db) => new SqliteIntrospector(db),
@@ -55,14 +56,16 @@ export const sqliteDialect = (database: BetterSqlite.Database): Dialect => ({
     return {
       init: () => driver.init(),
       acquireConnection: async () => {
-        connection ??= patient(await driver.acquireConnection());
+        connection ??= patient(await driver.acquireConnection(), busyMs);
         return connection;
       },
       beginTransaction: async (on) => {
         await on.executeQuery(CompiledQuery.raw("begin immediate"));
       },
       commitTransaction: (on) => driver.commitTransaction(on),
-      rollbackTransaction: (on) => driver.rollbackTransaction(on),
+      rollbackTransaction: async (on) => {
+        if (database.inTransaction) await driver.rollbackTransaction(on);
+      },
       releaseConnection: () => driver.releaseConnection(),
       destroy: () => driver.destroy(),
     };

@@ -71,7 +71,9 @@ const joined = (chunks: readonly Chunk[], start: number, path: string): Buffer =
     next += bytes.length;
   }
   const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only.bytes : Buffer.concat(chunks.map((one) => one.bytes));
+  return chunks.length === 1 && only !== undefined
+    ? only.bytes
+    : Buffer.concat(chunks.map((one) => one.bytes));
 };
 
 const append = async (
@@ -86,7 +88,10 @@ const append = async (
     returning id, tail`.execute(db);
   const [file] = rows;
   if (file === undefined)
-    throw new SquadronError("internal", `What was added to ${path} at byte ${at} does not fit what is stored.`);
+    throw new SquadronError(
+      "internal",
+      `What was added to ${path} at byte ${at} does not fit what is stored.`,
+    );
   if (added === 1) await addChunk(db, file.id, at, bytes);
   if (file.tail > maxTail) await compact(db, file.id, path);
   return bytes.length;
@@ -94,7 +99,9 @@ const append = async (
 
 const remove = async (db: Kysely<Tables>, { kind, owner }: Place, path: string): Promise<number> => {
   const { rows } = await sql<{ size: number }>`
-    delete from files where kind = ${kind} and owner = ${owner} and path = ${path} returning size`.execute(db);
+    delete from files where kind = ${kind} and owner = ${owner} and path = ${path} returning size`.execute(
+    db,
+  );
   return -(rows[0]?.size ?? 0);
 };
 

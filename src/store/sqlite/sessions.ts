@@ -1,10 +1,13 @@
-import { type ExpressionBuilder, type Kysely, type Selectable, sql } from "kysely";
+import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
 import type { OwnedSession, Page, SessionPatch, SessionRow, SessionStore } from "../store.ts";
 import { fromCursor, type Position, toCursor } from "./cursor.ts";
 import { type Database, isDuplicate } from "./database.ts";
+import { expiredIds } from "./expired.ts";
+import { removeFiles } from "./files.ts";
 import type { SessionNamesTable, SessionsTable, Tables } from "./tables.ts";
 import { assertStorable, isStorable } from "./text.ts";
+import { removeOrphanedUnits } from "./units.ts";
 
 const maxTombstones = 100_000;
 
@@ -57,32 +60,6 @@ const toPage = (
     : { sessions };
 };
 
-/** A session's files; those of its unit too when it was the unit's only one. */
-const removeFiles = async (db: Kysely<Tables>, id: string): Promise<void> => {
-  await db.deleteFrom("files").where("kind", "=", "session").where("owner", "=", id).execute();
-  await db
-    .deleteFrom("files")
-    .where("kind", "=", "unit")
-    .where("owner", "in", (units) =>
-      units
-        .selectFrom("sessions")
-        .select("unit")
-        .where("id", "=", id)
-        .where("isolation", "=", "session")
-        .where(({ not, exists, selectFrom }) =>
-          not(
-            exists(
-              selectFrom("sessions as other")
-                .select("other.id")
-                .whereRef("other.unit", "=", "sessions.unit")
-                .where("other.id", "!=", id),
-            ),
-          ),
-        ),
-    )
-    .execute();
-};
-
 /** Tables `sessions`, `session_names` and `deleted_sessions`. */
 export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
   async create(row, name) {
@@ -96,7 +73,13 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
       if (numInsertedOrUpdatedRows !== 1n) return "name_taken";
       await db
         .insertInto("sessions")
-        .values({ ...row, createdUpstream: flag(row.createdUpstream), ephemeral: flag(row.ephemeral) })
+        .values({
+          ...row,
+          createdUpstream: flag(row.createdUpstream),
+          ephemeral: flag(row.ephemeral),
+          // A fork's row is made from another one's.
+          sizeBytes: 0,
+        })
         .execute();
       return "created";
     });
@@ -243,7 +226,6 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
             .where("sessions.ephemeral", "=", 0),
         )
         .execute();
-      await removeFiles(db, id);
       await db
         .deleteFrom("deletedSessions")
         .where("id", "<=", (newest) =>
@@ -252,11 +234,15 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
             .select((row) => row(row.fn.max("id"), "-", maxTombstones).as("oldest")),
         )
         .execute();
-      const { numDeletedRows } = await db
+      const deleted = await db
         .deleteFrom("sessions")
         .where("id", "=", id)
-        .executeTakeFirstOrThrow();
-      return numDeletedRows === 1n;
+        .returning("unit")
+        .executeTakeFirst();
+      if (deleted === undefined) return false;
+      await removeFiles(db, { kind: "session", id });
+      await removeOrphanedUnits(db, { key: deleted.unit });
+      return true;
     }),
 
   async wasDeleted(publicId, tenant, user) {
@@ -292,18 +278,15 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
     return count;
   },
 
-  async expired({ now, defaultTtlMs, tenantTtlMs, tenant, limit }) {
-    const ttl = sql<number>`coalesce(sessions.ttl_ms, (select value from json_each(${JSON.stringify(tenantTtlMs)}) where key = sessions.tenant), ${defaultTtlMs})`;
-    const rows = await database.query((db) => {
-      const due = owned(db)
+  async expired(query) {
+    const rows = await database.query((db) =>
+      owned(db)
         .where("sessionNames.role", "=", "owner")
-        .where("sessions.ephemeral", "=", 0)
-        .where(sql<boolean>`sessions.last_used_at + ${ttl} < ${now}`);
-      return (tenant === undefined ? due : due.where("sessions.tenant", "=", tenant))
+        .where("sessions.id", "in", expiredIds(query))
         .orderBy("sessions.lastUsedAt")
-        .limit(limit)
-        .execute();
-    });
+        .orderBy("sessions.id")
+        .execute(),
+    );
     return rows.map(toOwned);
   },
 

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
 import type { Store } from "../store.ts";
 import { auditIn } from "./audit.ts";
-import { openDatabase } from "./database.ts";
+import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { messageIdsIn } from "./message-ids.ts";
 import { sessionsIn } from "./sessions.ts";
@@ -10,17 +10,18 @@ import { stateIn } from "./state.ts";
 import { turnsIn } from "./turns.ts";
 
 /** The embedded store in one SQLite file. */
-export const openSqliteStore = async (path: string, clock: Clock): Promise<Store> => {
-  const database = await openDatabase(path);
-  return {
-    sessions: sessionsIn(database, clock),
-    messageIds: messageIdsIn(database),
-    state: stateIn(database),
-    turns: turnsIn(database),
-    keys: keysIn(database, clock),
-    audit: auditIn(database),
-    // A real write of a number that nobody reads: on a full or read-only disk everything less succeeds.
-    ping: () => database.transaction(async (db) => void (await sql`pragma user_version = 1`.execute(db))),
-    close: () => database.close(),
-  };
-};
+export const openSqliteStore = async (path: string, clock: Clock): Promise<Store> =>
+  storeIn(await openDatabase(path), clock);
+
+/** The store in an open database, which it closes. */
+export const storeIn = (database: Database, clock: Clock): Store => ({
+  sessions: sessionsIn(database, clock),
+  messageIds: messageIdsIn(database),
+  state: stateIn(database),
+  turns: turnsIn(database),
+  keys: keysIn(database, clock),
+  audit: auditIn(database),
+  // A real write of a number that nobody reads: on a full or read-only disk everything less succeeds.
+  ping: () => database.transaction(async (db) => void (await sql`pragma user_version = 1`.execute(db))),
+  close: () => database.close(),
+});

@@ -59,7 +59,9 @@ export const turnsIn = (database: Database): TurnStore => ({
 
   async begin(id, at) {
     await database.query((db) =>
-      sql`update turns set state = 'begun', begun_at = ${at} where id = ${id} and state = 'accepted'`.execute(db),
+      sql`update turns set state = 'begun', begun_at = ${at} where id = ${id} and state = 'accepted'`.execute(
+        db,
+      ),
     );
   },
 

@@ -28,7 +28,9 @@ export const removeOrphanedUnits = async (
   const narrowed = "key" in which ? sql`and key = ${which.key}` : sql`limit ${which.limit}`;
   const { rows } = await sql<{ key: string }>`
     select key from units
-    where isolation = 'session' and not exists (select 1 from sessions where unit = key) ${narrowed}`.execute(db);
+    where isolation = 'session' and not exists (select 1 from sessions where unit = key) ${narrowed}`.execute(
+    db,
+  );
   for (const { key } of rows) {
     await removeFiles(db, { kind: "unit", key });
     await sql`delete from units where key = ${key}`.execute(db);

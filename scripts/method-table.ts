@@ -200,7 +200,8 @@ const describeParam = (name: string, verdict: ParamVerdict): string => {
     case "drop":
       return `(${name})${opens}`;
     case "gate":
-      return verdict.opens === null ? `*${name}* (by value)` : `*${name}* (\`${verdict.opens}\`)`;
+      if (verdict.opens === null) return `*${name}* (by value)`;
+      return verdict.opens === "all" ? `*${name}* (by value)${opens}` : `*${name}* (\`${verdict.opens}\`)`;
   }
 };
 

@@ -44,7 +44,7 @@ describe("the configuration", () => {
     it("has the documented defaults", async () => {
       const config = await loadConfig({ env: {} });
       expect(config).toEqual({
-        node: { id: expect.stringMatching(/\S-[0-9a-f]{8}$/) },
+        node: { id: expect.stringMatching(/\S-[0-9a-f]{8}$/), drainTimeoutMs: 60_000 },
         sdk: { host: "127.0.0.1", port: 4321, maxFrameBytes: 67_108_864 },
         http: { host: "127.0.0.1", port: 8080 },
         auth: { keys: [] },
@@ -52,11 +52,18 @@ describe("the configuration", () => {
           isolation: "user",
           trusted: false,
           sessions: {
+            ttlMs: 2_592_000_000,
             hibernateAfterMs: 300_000,
             infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
           },
-          limits: { turnTimeoutMs: 1_800_000, queueLength: 100, callbackTimeoutMs: 120_000 },
+          limits: {
+            turnTimeoutMs: 1_800_000,
+            queueLength: 100,
+            callbackTimeoutMs: 120_000,
+            maxSizeBytes: 268_435_456,
+          },
           allow: {
+            all: false,
             models: ["*"],
             provider: false,
             tools: ["custom:*"],
@@ -72,6 +79,17 @@ describe("the configuration", () => {
           workingDirectory: "auto",
           startTimeoutMs: 20_000,
           max: 32,
+          maxSessions: 50,
+          spares: 2,
+          probeEveryMs: 5_000,
+          recycle: { turns: 2_000, memoryBytes: 1_073_741_824, ageMs: 86_400_000 },
+          sandbox: {
+            kind: "none",
+            network: "host",
+            memoryBytes: 2_147_483_648,
+            processes: 128,
+            cpus: 1,
+          },
         },
         models: { connectTimeoutMs: 10_000, idleTimeoutMs: 300_000, retries: 2, caFiles: [] },
         state: { path: resolve(".squadron/state") },
@@ -119,6 +137,70 @@ defaults: { allow: { workingDirectories: [repos] } }
       expect(config.models.caFiles).toEqual([join(dir.path, "ca.pem"), "/etc/ca.pem"]);
       expect(config.defaults.allow.workingDirectories).toEqual([join(dir.path, "repos")]);
       expect((await load("runtimes: { command: copilot }")).runtimes.command).toBe("copilot");
+    });
+
+    it("knows limits, spares, recycling, the sandbox and the times of a session", async () => {
+      const config = await load(`
+node: { drainTimeout: 90s }
+runtimes:
+  maxSessions: 200
+  memory: 8GiB
+  spares: 0
+  probeEvery: 1s
+  recycle: { turns: 500, memory: 512MiB, age: 90d }
+  sandbox: { kind: bubblewrap, network: none, memory: 1GiB, processes: 64, cpus: 0.5 }
+defaults:
+  sessions: { ttl: 400d }
+  limits: { maxSize: 1GiB, sessionsPerUser: 10, sessionsPerTenant: 1000, livePerTenant: 20 }
+tenants: { acme: { sessions: { ttl: 1h }, limits: { sessionsPerUser: 3 } } }
+`);
+      expect(config.node.drainTimeoutMs).toBe(90_000);
+      expect(config.runtimes).toMatchObject({
+        maxSessions: 200,
+        memoryBytes: 8 * 2 ** 30,
+        spares: 0,
+        probeEveryMs: 1_000,
+        recycle: { turns: 500, memoryBytes: 512 * 2 ** 20, ageMs: 90 * 86_400_000 },
+        sandbox: { kind: "bubblewrap", network: "none", memoryBytes: 2 ** 30, processes: 64, cpus: 0.5 },
+      });
+      expect(config.defaults.sessions.ttlMs).toBe(400 * 86_400_000);
+      expect(config.defaults.limits).toMatchObject({
+        maxSizeBytes: 2 ** 30,
+        sessionsPerUser: 10,
+        sessionsPerTenant: 1000,
+        livePerTenant: 20,
+      });
+      expect(policyOf(config, "acme").sessions.ttlMs).toBe(3_600_000);
+      expect(policyOf(config, "acme").limits).toMatchObject({ sessionsPerUser: 3, livePerTenant: 20 });
+    });
+
+    it("refuses limits that nothing could live within", async () => {
+      const problems = await problemsOf(
+        load(`
+runtimes:
+  maxSessions: 0
+  spares: -1
+  probeEvery: 10ms
+  recycle: { memory: 1MiB, age: 400d }
+  sandbox: { kind: docker, network: internet, memory: 64MiB, processes: 2, cpus: 0 }
+defaults: { sessions: { ttl: 5s }, limits: { maxSize: 1KiB, sessionsPerUser: 0 } }
+`),
+      );
+      expect(problems.map((problem) => problem.replace(/^.*?, /, "")).sort()).toEqual([
+        "defaults.limits.maxSize: expected a size such as 512KiB, 64MiB or 2GiB, from 1MiB to 1TiB",
+        "defaults.limits.sessionsPerUser: expected a whole number from 1 to 1000000000",
+        "defaults.sessions.ttl: expected a duration such as 60s, 5m or 2h, from 1m to 3650d",
+        "runtimes.maxSessions: expected a whole number from 1 to 1000000",
+        "runtimes.probeEvery: expected a duration such as 60s, 5m or 2h, from 100ms to 24d",
+        "runtimes.recycle.age: expected a duration such as 60s, 5m or 2h, from 1m to 365d",
+        "runtimes.recycle.memory: expected a size such as 512KiB, 64MiB or 2GiB, from 128MiB to 1TiB",
+        "runtimes.sandbox.cpus: expected a number from 0.1 to 1024",
+        "runtimes.sandbox.kind: expected one of none, bubblewrap",
+        "runtimes.sandbox.memory: expected a size such as 512KiB, 64MiB or 2GiB, from 256MiB to 1TiB",
+        "runtimes.sandbox.network: expected one of host, none",
+        "runtimes.sandbox.processes: expected a whole number from 32 to 1000000",
+        "runtimes.spares: expected a whole number from 0 to 1000",
+      ]);
     });
 
     it("puts a tenant's policy on the defaults, key by key", async () => {
@@ -290,6 +372,18 @@ auth:
         "SQUADRON_AUTH_KEYS",
         "SQUADRON_TENANTS",
         "SQUADRON_TELEMETRY_LOG_LEVEL",
+        "SQUADRON_NODE_DRAIN_TIMEOUT",
+        "SQUADRON_RUNTIMES_MAX_SESSIONS",
+        "SQUADRON_RUNTIMES_MEMORY",
+        "SQUADRON_RUNTIMES_SPARES",
+        "SQUADRON_RUNTIMES_PROBE_EVERY",
+        "SQUADRON_RUNTIMES_RECYCLE_TURNS",
+        "SQUADRON_RUNTIMES_SANDBOX_KIND",
+        "SQUADRON_RUNTIMES_SANDBOX_CPUS",
+        "SQUADRON_DEFAULTS_SESSIONS_TTL",
+        "SQUADRON_DEFAULTS_LIMITS_LIVE_PER_TENANT",
+        "SQUADRON_DEFAULTS_ALLOW",
+        "SQUADRON_DEFAULTS_ALLOW_ALL",
       ]) {
         expect(names).toContain(name);
       }
@@ -321,6 +415,11 @@ auth:
           SQUADRON_AUTH_KEYS: '[{"key":"k","tenant":"acme","user":"alice"}]',
           SQUADRON_TENANTS: '{"acme":{"isolation":"shared"}}',
           SQUADRON_RUNTIMES_ENV: '{"HTTPS_PROXY":"http://p:1"}',
+          SQUADRON_RUNTIMES_MEMORY: "2GiB",
+          SQUADRON_RUNTIMES_SANDBOX_KIND: "bubblewrap",
+          SQUADRON_RUNTIMES_SANDBOX_CPUS: "1.5",
+          SQUADRON_DEFAULTS_SESSIONS_TTL: "7d",
+          SQUADRON_DEFAULTS_LIMITS_SESSIONS_PER_USER: "9",
         },
       });
       expect(config.node.id).toBe("123");
@@ -333,6 +432,12 @@ auth:
       expect(config.auth.keys[0]).toMatchObject({ tenant: "acme", user: "alice", roles: ["user"] });
       expect(policyOf(config, "acme").isolation).toBe("shared");
       expect(config.runtimes.env.HTTPS_PROXY?.reveal()).toBe("http://p:1");
+      expect(config.runtimes).toMatchObject({
+        memoryBytes: 2 ** 31,
+        sandbox: { kind: "bubblewrap", cpus: 1.5 },
+      });
+      expect(config.defaults.sessions.ttlMs).toBe(7 * 86_400_000);
+      expect(config.defaults.limits.sessionsPerUser).toBe(9);
     });
 
     it("names the variable that is wrong", async () => {
@@ -361,21 +466,65 @@ auth:
     const access = (policy: string) =>
       `{ allow: { tools: ["custom:*", "builtin:bash"], mcp: { stdio: true } }, ${policy} }`;
 
-    it("is given only to users whom the operator trusts, in an isolation of their own", async () => {
-      for (const isolation of ["user", "session"]) {
-        const config = await load(`defaults: ${access(`trusted: true, isolation: ${isolation}`)}`);
-        expect(config.defaults.allow.tools).toContain("builtin:bash");
-      }
-      for (const policy of [
-        "isolation: user",
-        "trusted: true, isolation: tenant",
-        "trusted: true, isolation: shared",
-      ]) {
-        expect(await problemsOf(load(`tenants: { acme: ${access(policy)} }`))).toEqual([
-          expect.stringContaining("tenants.acme.allow.tools[1]: expected trusted: true"),
-          expect.stringContaining("tenants.acme.allow.mcp.stdio: expected trusted: true"),
-        ]);
-      }
+    const boxed = "runtimes: { sandbox: { kind: bubblewrap } }";
+    const fence = "runtimes.sandbox.kind: bubblewrap, or trusted: true";
+    const alone = "isolation user or session, not";
+    /** What is missing: [isolation, trusted, sandbox, what the problem says]. */
+    const cases = [
+      ["user", false, "none", [fence]],
+      ["session", false, "none", [fence]],
+      ["tenant", false, "none", [alone, fence]],
+      ["shared", true, "none", [alone]],
+      ["tenant", true, "none", [alone]],
+      ["tenant", false, "bubblewrap", [alone]],
+      ["shared", true, "bubblewrap", [alone]],
+      ["user", true, "none", []],
+      ["session", true, "none", []],
+      ["user", false, "bubblewrap", []],
+      ["session", false, "bubblewrap", []],
+      ["session", true, "bubblewrap", []],
+    ] as const;
+
+    it.each(cases)(
+      "in isolation %s, trusted %s, sandbox %s lacks %j",
+      async (isolation, trusted, sandbox, lacks) => {
+        const rest = `isolation: ${isolation}, trusted: ${trusted}`;
+        const box = sandbox === "none" ? "" : boxed;
+        for (const [policy, paths] of [
+          [access(rest), ["allow.tools[1]", "allow.mcp.stdio"]],
+          [`{ allow: all, ${rest} }`, ["allow"]],
+        ] as const) {
+          for (const [text, prefix] of [
+            [`defaults: ${policy}\n${box}`, "defaults"],
+            [`tenants: { acme: ${policy} }\n${box}`, "tenants.acme"],
+          ] as const) {
+            if (lacks.length === 0) {
+              const config = await load(text);
+              const loaded = policyOf(config, prefix === "defaults" ? "other" : "acme");
+              expect(loaded.allow.mcp.stdio).toBe(true);
+              continue;
+            }
+            const problems = await problemsOf(load(text));
+            expect(problems).toHaveLength(paths.length);
+            for (const [at, path] of paths.entries()) {
+              expect(problems[at]).toContain(`, ${prefix}.${path}: expected `);
+              for (const missing of [fence, alone])
+                expect(problems[at]?.includes(missing), missing).toBe(lacks.some((one) => one === missing));
+            }
+          }
+        }
+      },
+    );
+
+    it("is said together with whatever else is wrong", async () => {
+      expect(
+        await problemsOf(
+          load(`sdk: { prot: 1 }\n${boxed}\ntenants: { acme: { allow: all, isolation: shared } }`),
+        ),
+      ).toEqual([
+        expect.stringContaining("sdk.prot"),
+        expect.stringContaining("tenants.acme.allow: expected"),
+      ]);
     });
 
     it("is not what tools give that stay inside their session", async () => {
@@ -383,6 +532,62 @@ auth:
         `defaults: { isolation: shared, allow: { tools: ["builtin:ask_user", "mcp:*"] } }`,
       );
       expect(config.defaults.trusted).toBe(false);
+    });
+  });
+
+  describe("allow: all", () => {
+    const trusted = "trusted: true";
+
+    it("opens every switch", async () => {
+      for (const [text, env] of [
+        [`defaults: { allow: all, ${trusted} }`, {}],
+        [`defaults: { allow: { all: true }, ${trusted} }`, {}],
+        [`defaults: { ${trusted} }`, { SQUADRON_DEFAULTS_ALLOW: "all" }],
+        [`defaults: { ${trusted} }`, { SQUADRON_DEFAULTS_ALLOW_ALL: "true" }],
+        [`defaults: { allow: { models: [a] }, ${trusted} }`, { SQUADRON_DEFAULTS_ALLOW: "all" }],
+      ] as const) {
+        expect((await load(text, env)).defaults.allow, text).toEqual({
+          all: true,
+          models: ["*"],
+          provider: true,
+          tools: ["custom:*", "builtin:*", "mcp:*"],
+          mcp: { http: true, stdio: true },
+          workingDirectories: ["/"],
+        });
+      }
+    });
+
+    it("is not what a tenant has that writes switches of its own", async () => {
+      const config = await load(`
+defaults: { allow: all, ${trusted} }
+tenants: { acme: { allow: { models: [a] } }, other: { model: m } }
+`);
+      expect(policyOf(config, "acme").allow).toEqual({
+        all: false,
+        models: ["a"],
+        provider: false,
+        tools: ["custom:*"],
+        mcp: { http: false, stdio: false },
+        workingDirectories: [],
+      });
+      expect(policyOf(config, "other").allow.all).toBe(true);
+    });
+
+    it("stands alone, and nothing like it counts", async () => {
+      expect(await problemsOf(load(`defaults: { ${trusted}, allow: { all: true, models: [a] } }`))).toEqual([
+        expect.stringContaining("defaults.allow: expected either all or the other switches, not both"),
+      ]);
+      for (const wrong of ["al", "ALL", "true", "[all]"]) {
+        expect(await problemsOf(load(`defaults: { ${trusted}, allow: ${wrong} }`))).toEqual([
+          expect.stringContaining("defaults.allow: expected all, or a section with models, provider, tools"),
+        ]);
+      }
+    });
+
+    it("is described as it is written", async () => {
+      const described = describeConfig(await load(`defaults: { allow: all, ${trusted} }`));
+      expect(described.defaults).toMatchObject({ allow: "all" });
+      expect(describeConfig(await loadConfig({ env: {}, overrides: described }))).toEqual(described);
     });
   });
 

@@ -55,8 +55,9 @@ describe("the table", () => {
     expect(methodEntry("sessions.bulkDelete")?.ids.params).toEqual(["sessionIds[]"]);
     expect(methodEntry("session.create")?.ids.result).toEqual(["sessionId", "nativeSessionId"]);
     expect(methodEntry("session.eventLog.read")?.ids.events).toEqual(["events"]);
-    for (const { method, scope, verdict, ids } of methodEntries()) {
-      if (scope === "session" && verdict !== "deny") expect(ids.params, method).toContain("sessionId");
+    for (const { method, scope, verdict, withAll, ids } of methodEntries()) {
+      if (scope === "session" && (verdict !== "deny" || withAll !== undefined))
+        expect(ids.params, method).toContain("sessionId");
     }
   });
 });
@@ -121,6 +122,26 @@ describe("the script", () => {
     ]);
   });
 
+  test("names a method that cannot go where its verdict says", () => {
+    const verdicts = [changed("session.shell.exec", (verdict) => ({ ...verdict, withAll: "unit" }))];
+    expect(problemsOf({ verdicts })).toEqual([
+      "session.shell.exec: names a session, so it goes to that one's runtime, not to the unit's",
+    ]);
+    expect(
+      problemsOf({ verdicts: [changed("tools.list", (verdict) => ({ ...verdict, withAll: "allow" }))] }),
+    ).toEqual(["tools.list: names no session, so it cannot go to one's runtime"]);
+  });
+
+  test("wants a verdict for the parameters of what only allow: all opens", () => {
+    const verdicts = [
+      changed("session.shell.exec", ({ params: { cwd: _gone, ...params }, ...rest }) => ({
+        ...rest,
+        params,
+      })),
+    ];
+    expect(problemsOf({ verdicts })).toEqual(["session.shell.exec: parameter cwd has no verdict"]);
+  });
+
   test("reads parameters out of the SDK's source", () => {
     const source = `await c.sendRequest("a.b", {
       ...await trace(this.x), one: f({ not: 1 }, "},{"), two, "three": [1, { no: 2 }],
@@ -135,6 +156,7 @@ describe("the script", () => {
   test("writes the same text for the same input", () => {
     const { entries } = buildTable(inputs);
     expect(renderTable(entries)).toBe(renderTable(buildTable(inputs).entries));
-    expect(renderDocs(entries)).toContain("| `session.shell.exec` | deny |");
+    expect(renderDocs(entries)).toContain("| `session.shell.exec` | all: session |");
+    expect(renderDocs(entries)).toContain("| `runtime.shutdown` | deny |");
   });
 });

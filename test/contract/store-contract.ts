@@ -46,6 +46,8 @@ const session = (over: Partial<SessionRow> = {}): SessionRow => ({
   visibility: "private",
   inputTokens: 0,
   outputTokens: 0,
+  ttlMs: null,
+  sizeBytes: 0,
   ...over,
 });
 

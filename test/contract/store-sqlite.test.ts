@@ -41,12 +41,12 @@ describe("the SQLite file", () => {
     await (await openStore(url)).close();
     using file = closing(new BetterSqlite(join(dir.path, "squadron.db"), { readonly: true }));
     const names = file.db.prepare("select name from kysely_migration order by name").pluck().all();
-    expect(names).toEqual(["0001-sessions", "0002-keys", "0003-audit"]);
+    expect(names).toEqual(["0001-sessions", "0002-keys", "0003-audit", "0004-state", "0005-turns"]);
   });
 
   it("keeps nothing of a migration that fails half-way", async () => {
     const file = new BetterSqlite(":memory:");
-    const db = new Kysely<unknown>({ dialect: sqliteDialect(file) });
+    const db = new Kysely<unknown>({ dialect: sqliteDialect(file, { busyMs: 0 }) });
     const migrations: Record<string, Migration> = {
       "1": { up: async (on) => void (await sql`create table first (a integer)`.execute(on)) },
       "2": { up: async (on) => void (await sql`create table nonsense`.execute(on)) },

@@ -142,7 +142,7 @@ export const createPool = (options: {
   const wantedSpares = (): number => {
     // While no start succeeds, a spare is what tries it: nobody may be asking for a runtime.
     const least = breaker.condition.kind === "ok" ? 0 : 1;
-    const affordable = wear.overBudget ? 0 : config.max - boundUnits().length;
+    const affordable = Math.min(wear.roomForSpares, config.max - boundUnits().length);
     return Math.max(least, Math.min(config.spares, affordable));
   };
 

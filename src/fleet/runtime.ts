@@ -43,10 +43,7 @@ export interface Runtime {
   readonly closed: Promise<void>;
   /** Where it keeps the files of a session. */
   sessionDirectory(sessionId: string): string;
-  /**
-   * Kills the process and all that it started. Requests in flight reject at once; resolves when all is gone, rejects
-   * with `timeout` if something stays.
-   */
+  /** Kills the process and all that it started. Requests in flight reject at once; rejects with `timeout` if something stays. */
   kill(): Promise<void>;
 }
 
@@ -139,19 +136,16 @@ export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
     else log.info({ reason, ...exit }, "a runtime has ended");
     gone.resolve();
     // Who still puts files there must not make the directory anew while it is removed.
-    await settled(populating);
+    await inTime(populating).catch(() => undefined);
     if (await emptied) await vacate();
   };
 
-  const settled = async (work: Promise<void> | undefined): Promise<void> => {
-    if (work === undefined) return;
-    const waited = withDeadline(work, {
+  const inTime = (work: Promise<void> | undefined): Promise<void> =>
+    withDeadline(work ?? Promise.resolve(), {
       clock,
       ms: settings.startTimeoutMs,
       what: "Restoring a unit's files",
     });
-    await waited.catch(() => undefined);
-  };
 
   const start = async (): Promise<void> => {
     try {
@@ -250,11 +244,7 @@ export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
     runtime = given;
     try {
       populating = settings.populate(given);
-      await withDeadline(populating, {
-        clock,
-        ms: settings.startTimeoutMs,
-        what: "Restoring a unit's files",
-      });
+      await Promise.all([inTime(populating), mustAnswer(housing.peer)]);
       mustBe("binding");
       housing.serve(settings.serve(given));
     } catch (error) {

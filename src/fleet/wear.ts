@@ -9,9 +9,12 @@ import type { Runtime } from "./runtime.ts";
 export interface Wear {
   /** To be called when there are new facts about a member. */
   judge(member: Member, now: number): void;
-  /** Do those that are not leaving need more memory than the fleet may have? */
-  readonly overBudget: boolean;
+  /** How many spares the fleet's memory suffices for beside the runtimes of units. */
+  readonly roomForSpares: number;
 }
+
+/** A spare has about 10 MiB; with less room than this for each they would come and go. */
+const spareBytes = 16 * 1024 ** 2;
 
 export const createWear = (options: {
   readonly config: Pick<RuntimesConfig, "recycle" | "memoryBytes">;
@@ -23,15 +26,17 @@ export const createWear = (options: {
 }): Wear => {
   const { config, members, hasRetiring, log } = options;
 
-  const fattest = (): Member | undefined => {
-    if (config.memoryBytes === undefined) return undefined;
-    const shares = [...members()].map((member) => ({
-      member,
-      memoryBytes: member.figures.memoryBytes ?? 0,
-      leaving: member.worn !== undefined || isEnding(member.life),
-    }));
-    return overBudget(shares, config.memoryBytes)?.member;
-  };
+  const shares = () =>
+    [...members()]
+      .filter(({ life }) => life.unit !== undefined)
+      .map((member) => ({
+        member,
+        memoryBytes: member.figures.memoryBytes ?? 0,
+        leaving: member.worn !== undefined || isEnding(member.life),
+      }));
+
+  const fattest = (): Member | undefined =>
+    config.memoryBytes === undefined ? undefined : overBudget(shares(), config.memoryBytes)?.member;
 
   const tell = ({ life, worn }: Member): void => {
     if (worn === undefined || life.life.state !== "ready" || !life.runtime) return;
@@ -54,8 +59,10 @@ export const createWear = (options: {
       fat.worn = "memory_budget";
       tell(fat);
     },
-    get overBudget() {
-      return fattest() !== undefined;
+    get roomForSpares() {
+      if (config.memoryBytes === undefined) return Number.POSITIVE_INFINITY;
+      const used = shares().reduce((bytes, { memoryBytes }) => bytes + memoryBytes, 0);
+      return Math.max(0, Math.floor((config.memoryBytes - used) / spareBytes));
     },
   };
 };

@@ -13,7 +13,7 @@ import { createLog } from "../../src/telemetry/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { runtimeBinary } from "../support/bare-runtime.ts";
 import { tempDir } from "../support/temp.ts";
-import { within } from "../support/wait.ts";
+import { eventually, within } from "../support/wait.ts";
 import { isAlive, nobody, processesOf, runtimes, testFleet, user } from "./fixtures/fleet.ts";
 
 const script = async (directory: string, body: string): Promise<string> => {
@@ -89,27 +89,46 @@ test("a failed start is not kept: once the fault is mended, the next caller gets
   expect(isAlive(runtime.pid)).toBe(true);
 });
 
-test("starts that fail again and again come at growing intervals", async () => {
+test("when every start fails, callers are told so at once, and the node itself finds out when it is over", async () => {
   await using dir = await tempDir();
-  const waits: number[] = [];
-  const clock = {
-    ...systemClock,
-    // The deadlines of this test's waits are far longer than its pauses, which are skipped and noted.
-    after: (ms: number, callback: () => void) => {
-      if (ms > 5_000) return systemClock.after(ms, callback);
-      waits.push(ms);
-      skipped += ms;
-      return systemClock.after(0, callback);
-    },
-    monotonic: () => systemClock.monotonic() + skipped,
-  };
-  let skipped = 0;
-  await using t = await testFleet({ command: await script(dir.path, "exit 1") }, { clock });
-  for (let i = 0; i < 9; i++) await t.fleet.runtimeFor(user("a")).catch(() => undefined);
-  const pauses = waits.filter((ms) => ms > 50 && ms !== 1_000).map((ms) => Math.round(Math.log2(ms / 100)));
-  expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
-  expect(Math.max(...waits)).toBeLessThanOrEqual(5_000);
-  expect(pauses.length).toBeGreaterThanOrEqual(6);
+  const command = await script(dir.path, "exit 1");
+  await using t = await testFleet({ command });
+  for (let i = 0; i < 5; i++) {
+    await expect(t.fleet.runtimeFor(user(`u${i}`))).rejects.toMatchObject({ code: "runtime_start_failed" });
+  }
+  const began = performance.now();
+  await expect(t.fleet.runtimeFor(user("late"))).rejects.toMatchObject({
+    code: "runtime_start_failed",
+    details: { retryAfter: 1 },
+  });
+  expect(performance.now() - began).toBeLessThan(500);
+  expect(t.fleet.condition).toMatchObject({
+    kind: "failing",
+    reason: "The last starts of a runtime all failed: The connection closed before connect was answered.",
+  });
+  await script(dir.path, `exec ${runtimeBinary()} "$@"`);
+  // Nobody asks for a runtime: a load balancer sends nobody to a node that is not ready.
+  await eventually(() => t.fleet.condition.kind === "ok", { what: "the node can start runtimes again" });
+  expect(isAlive((await t.fleet.runtimeFor(user("late"))).pid)).toBe(true);
+  // What tried it is no spare, for none are configured.
+  await eventually(() => t.fleet.list().length === 1, { what: "the trial is gone" });
+});
+
+test("a unit whose runtimes die soon waits longer each time, the others do not", async () => {
+  await using t = await testFleet();
+  let waited = 0;
+  for (let i = 0; i < 4; i++) {
+    const began = performance.now();
+    const runtime = await t.fleet.runtimeFor(user("a"));
+    waited = performance.now() - began;
+    process.kill(runtime.pid, "SIGKILL");
+    await within(runtime.closed, { what: "the runtime is closed" });
+  }
+  expect(waited).toBeGreaterThan(300);
+  const began = performance.now();
+  await t.fleet.runtimeFor(user("b"));
+  expect(performance.now() - began).toBeLessThan(waited);
+  expect(await t.metrics.text()).toContain('squadron_runtime_recycles_total{reason="crashed"} 4');
 });
 
 test("one caller's abort ends its wait and nobody else's", async () => {

@@ -4,25 +4,38 @@ import { type Life, type LifeEvent, newLife, nextLife } from "../../../src/fleet
 
 const exit = { code: null, signal: "SIGKILL" } as const;
 const after = (...events: LifeEvent[]): Life => events.reduce(nextLife, newLife);
-const answered: LifeEvent = { kind: "answered", version: "1" };
+const answered: LifeEvent = { kind: "answered" };
+const bind: LifeEvent = { kind: "bind" };
+const populated: LifeEvent = { kind: "populated" };
+const retire: LifeEvent = { kind: "retire", reason: "age" };
 const exited: LifeEvent = { kind: "exited", exit };
 
 test("the usual life", () => {
   expect(after()).toEqual({ state: "starting" });
-  expect(after(answered)).toEqual({ state: "ready", version: "1" });
-  expect(after(answered, { kind: "stop", reason: "released" })).toEqual({
+  expect(after(answered)).toEqual({ state: "spare" });
+  expect(after(answered, bind)).toEqual({ state: "binding" });
+  expect(after(answered, bind, populated)).toEqual({ state: "ready" });
+  expect(after(answered, bind, populated, retire)).toEqual({ state: "retiring", reason: "age" });
+  expect(after(answered, bind, populated, retire, { kind: "stop", reason: "released" })).toEqual({
     state: "stopping",
     reason: "released",
   });
-  expect(after(answered, { kind: "stop", reason: "released" }, exited)).toEqual({
+  expect(after(answered, bind, populated, { kind: "stop", reason: "released" }, exited)).toEqual({
     state: "gone",
     reason: "released",
     exit,
   });
 });
 
-test("an answer that comes after the decision to stop does not make it ready", () => {
+test("what comes too early or too late changes nothing", () => {
   expect(after({ kind: "stop", reason: "closing" }, answered).state).toBe("stopping");
+  expect(after(bind).state).toBe("starting");
+  expect(after(answered, populated).state).toBe("spare");
+  expect(after(answered, bind, retire).state).toBe("binding");
+  expect(after(answered, bind, populated, bind).state).toBe("ready");
+  expect(after(answered, bind, populated, retire, { kind: "retire", reason: "slow" })).toMatchObject({
+    reason: "age",
+  });
 });
 
 test("the first reason stays", () => {
@@ -36,16 +49,19 @@ test("a process that nobody stopped ended by itself", () => {
 });
 
 test("no sequence of events goes back, and gone is the end", () => {
-  const order = ["starting", "ready", "stopping", "gone"];
+  const order = ["starting", "spare", "binding", "ready", "retiring", "stopping", "gone"];
   const event = fc.constantFrom<LifeEvent>(
     answered,
+    bind,
+    populated,
+    retire,
     exited,
     { kind: "stop", reason: "released" },
     { kind: "stop", reason: "start_failed" },
     { kind: "stop", reason: "by_itself" },
   );
   fc.assert(
-    fc.property(fc.array(event, { maxLength: 12 }), (events) => {
+    fc.property(fc.array(event, { maxLength: 16 }), (events) => {
       let life: Life = newLife;
       for (const next of events) {
         const before = life;

@@ -7,11 +7,12 @@ test("every figure of the contract is in the text, under its name", async () => 
     { state: "live", isolation: "user", count: 2 },
     { state: "hibernated", isolation: "user", count: 5 },
   ]);
-  metrics.observeRuntimes(() => ({ starting: 1, ready: 3, stopping: 0 }));
+  metrics.observeRuntimes(() => ({ starting: 1, spare: 2, ready: 3, retiring: 0, stopping: 0 }));
   metrics.turnStarted(0.2);
   metrics.turnEnded("completed", 1.5);
   metrics.firstToken(0.3);
   metrics.runtimeStarted(0.02);
+  metrics.runtimeRecycled("memory");
   metrics.sessionResumed(0.04);
   metrics.frameDenied("sessions.list");
   metrics.httpRequest({ method: "GET", route: "/v1/sessions/:id", status: 200, seconds: 0.01 });
@@ -28,6 +29,8 @@ test("every figure of the contract is in the text, under its name", async () => 
     "squadron_turn_queue_wait_seconds_count 1",
     "squadron_time_to_first_token_seconds_count 1",
     "squadron_runtime_start_seconds_count 1",
+    'squadron_runtimes{state="spare"} 2',
+    'squadron_runtime_recycles_total{reason="memory"} 1',
     "squadron_session_resume_seconds_count 1",
     'squadron_frames_denied_total{method="sessions.list"} 1',
     'squadron_http_request_duration_seconds_count{method="GET",route="/v1/sessions/:id",status="200"} 1',

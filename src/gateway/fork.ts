@@ -1,6 +1,7 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
+import { storeMade } from "../sessions/session-state.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import type { Connection, SessionHost } from "./vocabulary.ts";
 
@@ -10,11 +11,11 @@ import type { Connection, SessionHost } from "./vocabulary.ts";
  */
 export const forkSession = async (
   { store, clock }: GatewayServices,
-  { principal }: Connection,
+  { principal, policy }: Connection,
   host: SessionHost,
   params: Readonly<Record<string, unknown>>,
 ): Promise<Record<string, unknown>> => {
-  const result = (await host.call("sessions.fork", params)).result();
+  const result = (await host.change("sessions.fork", params)).result();
   if (!isObject(result) || typeof result.sessionId !== "string") {
     throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
   }
@@ -38,5 +39,15 @@ export const forkSession = async (
     },
     name,
   );
+  const { runtime } = host;
+  if (runtime === undefined)
+    throw new SquadronError("runtime_gone", "The runtime ended before the fork could be stored.");
+  await storeMade({
+    store,
+    clock,
+    runtime,
+    session: result.sessionId,
+    maxBytes: policy.limits.maxSizeBytes,
+  });
   return { ...result, sessionId: name };
 };

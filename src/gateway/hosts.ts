@@ -1,5 +1,6 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
+import { policyWithin } from "../policy/unit-policy.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
@@ -65,7 +66,7 @@ export const createHosts = (options: {
       services,
       row,
       name: await ownersName(row),
-      policy: policyOf(row.tenant),
+      policy: policyWithin(policyOf(row.tenant), row.isolation),
       renamed: await store.messageIds.of(row.id),
       onUnused: () => {
         if (host.attachments.length === 0 && !host.busy && host.life === "hibernated") forget(row.id);

@@ -137,7 +137,11 @@ export const createSessionUpstream = (options: {
     extra: JsonObject,
   ): Promise<void> => {
     const united = declared();
-    const parameters = upstreamParameters(policy, record.parameters, united, credentials);
+    const parameters = {
+      // Each process has its own, and a session is not to look for an earlier one's.
+      workingDirectory: runtime.inside.work,
+      ...upstreamParameters(policy, record.parameters, united, credentials),
+    };
     const result = (await callSoon(runtime, method, { ...parameters, ...extra })).result();
     lastOpened = isObject(result) ? (result as JsonObject) : {};
     openedWith = JSON.stringify(united);

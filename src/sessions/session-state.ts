@@ -4,7 +4,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { Commit, Store, TurnEnd } from "../store/store.ts";
 import { sessionRoots } from "./roots.ts";
 import type { UnitStates } from "./unit-state.ts";
-import { restoreFiles, type WorkingCopy } from "./working-copy.ts";
+import { openWorkingCopy, restoreFiles, type WorkingCopy } from "./working-copy.ts";
 
 /**
  * A session's files between the store, which holds what has happened, and the private disk of a runtime's box, which
@@ -37,6 +37,21 @@ interface Place {
   readonly epoch: number;
   version: number;
 }
+
+/** Stores the files of a session that a runtime has made by itself, such as a fork. */
+export const storeMade = async (options: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly runtime: Runtime;
+  readonly session: string;
+  readonly maxBytes: number;
+}): Promise<void> => {
+  const { store, clock, runtime, session, maxBytes } = options;
+  const taken = await store.state.acquire(session, clock.now());
+  if (taken === undefined) throw new SquadronError("session_deleted", "The session has been deleted.");
+  const { files } = await openWorkingCopy({ roots: sessionRoots(runtime, session), maxBytes }).changes();
+  await store.state.commit({ sessionId: session, ...taken, files, maxBytes });
+};
 
 export const createSessionState = (options: {
   readonly store: Store;

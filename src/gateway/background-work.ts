@@ -1,3 +1,4 @@
+import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 
 /** What a session still does after it has said that it is idle: tasks and shells that go on behind it. */
@@ -10,6 +11,9 @@ export interface BackgroundWork {
 
 const ended: ReadonlySet<unknown> = new Set(["completed", "failed", "cancelled", "killed", "idle"]);
 
+/** A detached shell that ends says nothing: the runtime must be told to look, and says then that the tasks have changed. */
+const refreshMs = 60_000;
+
 /** How many of the tasks in a `session.tasks.list` have not ended. */
 const unfinished = (result: unknown): number => {
   const tasks = isObject(result) && Array.isArray(result.tasks) ? result.tasks : [];
@@ -17,22 +21,29 @@ const unfinished = (result: unknown): number => {
 };
 
 export const createBackgroundWork = (options: {
-  /** `session.tasks.list` of the session's runtime. */
-  readonly list: () => Promise<unknown>;
+  readonly clock: Clock;
+  /** Asks the session's runtime. */
+  readonly ask: (method: "session.tasks.list" | "session.tasks.refresh") => Promise<unknown>;
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
 }): BackgroundWork => {
   let count = 0;
   let asked = 0;
+  let cancelRefresh = (): void => {};
 
   const ask = async (): Promise<void> => {
     asked++;
     const question = asked;
-    const result = await options.list();
+    const result = await options.ask("session.tasks.list");
     if (question !== asked) return;
     asked = 0;
     count = unfinished(result);
+    cancelRefresh();
     if (count === 0) options.onIdle();
+    else
+      cancelRefresh = options.clock.after(refreshMs, () => {
+        options.ask("session.tasks.refresh").catch(options.onError);
+      });
   };
 
   return {
@@ -49,6 +60,7 @@ export const createBackgroundWork = (options: {
     clear() {
       count = 0;
       asked = 0;
+      cancelRefresh();
     },
   };
 };

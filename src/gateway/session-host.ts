@@ -147,7 +147,7 @@ export const createSessionHost = (options: {
           quiet = false;
         }
       } else {
-        await state?.commit();
+        await upstream.store();
         if (!evictable()) return false;
         upstream.lost();
       }
@@ -191,7 +191,8 @@ export const createSessionHost = (options: {
 
   const change: SessionHost["change"] = async (method, params) => {
     const frame = await call(method, params);
-    if (upstream.life.kind === "live") await keep(Promise.all([upstream.saved(), state?.commit()]));
+    await keep(upstream.store());
+    if (method.startsWith("session.tasks.")) background.changed();
     return frame;
   };
 
@@ -246,11 +247,10 @@ export const createSessionHost = (options: {
   };
 
   const background = createBackgroundWork({
-    list: async () => {
+    clock,
+    ask: async (method) => {
       const runtime = runtimeOf(upstream.life);
-      return runtime === undefined
-        ? undefined
-        : (await upstream.call(runtime, "session.tasks.list", {})).result();
+      return runtime === undefined ? undefined : (await upstream.call(runtime, method, {})).result();
     },
     onIdle: () => idleAgain(),
     onError: (error) => log.warn({ session: row.id, error }, "the session's tasks could not be listed"),

@@ -53,6 +53,8 @@ export interface SessionUpstream {
   wake(): Promise<Runtime>;
   /** Resumes once more if what is declared has changed since the last time; the history does not show it. */
   refresh(): Promise<void>;
+  /** Stores what has changed outside a turn. */
+  store(): Promise<void>;
   /** Lets the session go from the runtime's memory as its client asks: its history says so, as on a bare runtime. */
   leave(how: Leaving): Promise<void>;
   /** Sends the session to sleep, which nobody shall notice. Nothing happens if it cannot be stored. */
@@ -163,6 +165,14 @@ export const createSessionUpstream = (options: {
     options.onLeft(runtime);
   };
 
+  /** Outside a turn a runtime writes its log only a moment after its answer (100 ms), unless it is told to. */
+  const storeNow = async (): Promise<void> => {
+    if (life.kind !== "live" || state === undefined) return;
+    await saving;
+    await callSoon(life.runtime, "sessions.save", {});
+    await state.commit();
+  };
+
   /** Whatever comes of it, the session is asleep then. */
   const close = async (method: string, keep: () => Promise<void> | undefined): Promise<void> => {
     if (life.kind !== "live") return;
@@ -268,9 +278,10 @@ export const createSessionUpstream = (options: {
       }
     },
     leave: (how) => close(`session.${how}`, async () => state?.commit()),
+    store: storeNow,
     async hibernate() {
       if (life.kind !== "live") return;
-      await state?.commit();
+      await storeNow();
       // The entry that a runtime makes of it in its log is not the session's: the next wake has what is stored.
       await drop();
     },

@@ -1,7 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AuditEntry, KeyRow, SessionRow, Store } from "../../src/store/store.ts";
+import type { AuditEntry, KeyRow, Store } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/manual-clock.ts";
+import { session } from "./rows.ts";
+import { sessionLifeContract } from "./session-life-contract.ts";
+import { stateContract } from "./state-contract.ts";
+import { turnsContract } from "./turns-contract.ts";
 
 /** One place where stores live: opening twice gives two connections to the same data. */
 export interface StorePlace {
@@ -28,28 +32,6 @@ const awkwardNames = [
   "../../etc/passwd",
   "n".repeat(300),
 ];
-
-const session = (over: Partial<SessionRow> = {}): SessionRow => ({
-  id: randomUUID(),
-  publicId: `ses_${randomUUID()}`,
-  tenant: "acme",
-  owner: "alice",
-  unit: "user/acme/alice",
-  isolation: "user",
-  createdAt: 1_000,
-  updatedAt: 1_000,
-  lastUsedAt: 1_000,
-  title: null,
-  record: "{}",
-  createdUpstream: false,
-  ephemeral: false,
-  visibility: "private",
-  inputTokens: 0,
-  outputTokens: 0,
-  ttlMs: null,
-  sizeBytes: 0,
-  ...over,
-});
 
 const key = (over: Partial<KeyRow> = {}): KeyRow => ({
   id: randomUUID(),
@@ -341,6 +323,11 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
         expect(await store.sessions.anyInUnit("session/1")).toBe(false);
       });
     });
+
+    const here = () => ({ store, open });
+    stateContract(here);
+    turnsContract(here);
+    sessionLifeContract(here);
 
     it("keeps the ids of messages by session", async () => {
       const row = session();

@@ -21,6 +21,6 @@ export const expiredIds = ({
         (select min(ttl_ms) from sessions where ttl_ms is not null and ephemeral = 0), ${shortest}))
       and due.last_used_at + coalesce(due.ttl_ms, ttls.ms, ${defaultTtlMs}) < ${now}
       and due.tenant = coalesce(${tenant ?? null}, due.tenant)
-    order by due.last_used_at, due.id limit ${limit}
+    order by due.last_used_at limit ${limit}
   )`;
 };

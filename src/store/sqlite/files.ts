@@ -43,13 +43,13 @@ const addChunk = (db: Kysely<Tables>, fileId: number, at: number, bytes: Uint8Ar
 const compact = async (db: Kysely<Tables>, fileId: number, path: string): Promise<void> => {
   const sizes = await sql<{ at: number; size: number }>`
     select at, length(bytes) as size from file_chunks where file_id = ${fileId} order by at desc`.execute(db);
-  const full = sizes.rows.findIndex(({ size }) => size >= fullChunkBytes);
-  const start = (full === -1 ? sizes.rows.at(-1) : sizes.rows[full - 1])?.at;
-  if (start !== undefined) {
-    const { rows } = await sql<Chunk>`
-      select at, sha256, bytes from file_chunks where file_id = ${fileId} and at >= ${start} order by at`.execute(
-      db,
-    );
+  const full = sizes.rows.find(({ size }) => size >= fullChunkBytes);
+  const start = full === undefined ? 0 : full.at + full.size;
+  const { rows } = await sql<Chunk>`
+    select at, sha256, bytes from file_chunks where file_id = ${fileId} and at >= ${start} order by at`.execute(
+    db,
+  );
+  if (rows.length > 0) {
     const bytes = joined(rows, start, path);
     await sql`delete from file_chunks where file_id = ${fileId} and at >= ${start}`.execute(db);
     await addChunk(db, fileId, start, bytes);

@@ -1,0 +1,271 @@
+import { randomUUID } from "node:crypto";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { FileChange } from "../../src/store/store.ts";
+import { append, type Here, held, remove, replace, session, texts, turn } from "./rows.ts";
+
+const code = (code: string) => ({ code });
+
+/** What `StateStore` must do. */
+export const stateContract = (here: Here): void => {
+  describe("state", () => {
+    it("gives files back as they were committed, by path, each scope its own", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const other = await held(store);
+      const unit = { key: one.row.unit, maxBytes: 100, files: [replace("home/settings.json", "{}", 0o640)] };
+      const files = [replace("b/ü 👩‍🚀", "two", 0o755), replace("a", "one"), replace("empty", "")];
+      expect(await one.commit({ files, unit })).toEqual({ version: 1, sizeBytes: 6 });
+      await other.commit({ files: [replace("a", "other's")] });
+
+      const stored = await store.state.files({ kind: "session", id: one.row.id });
+      expect(stored.map(({ path, mode }) => [path, mode])).toEqual([
+        ["a", 0o600],
+        ["b/ü 👩‍🚀", 0o755],
+        ["empty", 0o600],
+      ]);
+      expect(texts(stored)).toEqual({ a: "one", "b/ü 👩‍🚀": "two", empty: "" });
+      expect(await other.texts()).toEqual({ a: "other's" });
+      const ofUnit = await store.state.files({ kind: "unit", key: one.row.unit });
+      expect(ofUnit.map(({ path, mode }) => [path, mode])).toEqual([["home/settings.json", 0o640]]);
+      // A session's id is no key of a unit.
+      expect(await store.state.files({ kind: "unit", key: one.row.id })).toEqual([]);
+      expect(await store.state.files({ kind: "session", id: randomUUID() })).toEqual([]);
+      expect((await store.sessions.byId(one.row.id))?.sizeBytes).toBe(6);
+    });
+
+    it("begins with epoch 1 and version 0, and with a higher epoch each time, over any connection", async () => {
+      const { store, open } = here();
+      const row = session();
+      await store.sessions.create(row, "a");
+      const other = await open();
+      expect(await store.state.acquire(row.id, 1)).toEqual({ epoch: 1, version: 0 });
+      expect(await other.state.acquire(row.id, 1)).toEqual({ epoch: 2, version: 0 });
+      const many = await Promise.all(
+        Array.from({ length: 10 }, (_, at) => (at % 2 === 0 ? store : other).state.acquire(row.id, 1)),
+      );
+      expect(new Set(many.map((taken) => taken?.epoch)).size).toBe(10);
+      expect(await store.state.acquire(randomUUID(), 1)).toBeUndefined();
+    });
+
+    it("lets nobody commit with an older epoch, another version, or after deletion", async () => {
+      const { store, open } = here();
+      const one = await held(store);
+      await one.commit({ files: [replace("log", "first")] });
+      for (const stale of [
+        { version: 0 },
+        { version: 2 },
+        { epoch: one.epoch - 1 },
+        { epoch: one.epoch + 1 },
+      ]) {
+        await expect(one.commit({ ...stale, files: [replace("log", "no")] })).rejects.toMatchObject(
+          code("fenced"),
+        );
+      }
+      const other = await open();
+      const taken = await other.state.acquire(one.row.id, 2);
+      expect(taken).toEqual({ epoch: 2, version: 1 });
+      const unit = { key: one.row.unit, maxBytes: 9, files: [replace("x", "no")] };
+      await expect(one.commit({ files: [append("log", 5, "no")], unit })).rejects.toMatchObject(
+        code("fenced"),
+      );
+      expect(await one.texts()).toEqual({ log: "first" });
+      expect(await store.state.files({ kind: "unit", key: one.row.unit })).toEqual([]);
+
+      await store.sessions.delete(one.row.id);
+      await expect(one.commit({ epoch: 2 })).rejects.toMatchObject(code("fenced"));
+    });
+
+    it("lets one of many commits upon the same version win", async () => {
+      const { store, open } = here();
+      const other = await open();
+      const one = await held(store);
+      const results = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, at) =>
+          (at % 2 === 0 ? store : other).state.commit({
+            sessionId: one.row.id,
+            epoch: 1,
+            version: 0,
+            maxBytes: 100,
+            files: [replace("winner", `${at}`)],
+          }),
+        ),
+      );
+      const winners = results.flatMap(({ status }, at) => (status === "fulfilled" ? [at] : []));
+      expect(winners).toHaveLength(1);
+      expect(await one.texts()).toEqual({ winner: `${winners[0]}` });
+    });
+
+    it("refuses what does not fit what is stored, and keeps nothing of such a commit", async () => {
+      const { store } = here();
+      const one = await held(store);
+      await one.commit({ files: [replace("log", "12345"), replace("empty", "")] });
+      const wrong: FileChange[] = [
+        append("log", 4, "x"),
+        append("log", 6, "x"),
+        append("nothing", 0, "x"),
+        append("log", 6, ""),
+        ...[
+          "",
+          "/etc/passwd",
+          "../x",
+          "a/../../x",
+          "a//b",
+          "./a",
+          "a/",
+          "a\0b",
+          "\ud800",
+          "n".repeat(5_000),
+        ].map((path) => replace(path, "x")),
+      ];
+      const row = turn(one.row.id);
+      await store.turns.insert(row);
+      const end = { ...ended, id: row.id };
+      for (const change of wrong) {
+        const files = [replace("log", "changed"), remove("empty"), append("log", 7, "!"), change];
+        await expect(one.commit({ files, turn: end })).rejects.toMatchObject(code("internal"));
+        const unit = { key: one.row.unit, maxBytes: 1_000, files: [replace("fine", "x"), change] };
+        await expect(one.commit({ files: [remove("log")], unit, turn: end })).rejects.toMatchObject(
+          code("internal"),
+        );
+      }
+      const foreign = { key: "user/acme/bob", maxBytes: 1_000, files: [replace("x", "x")] };
+      await expect(one.commit({ unit: foreign })).rejects.toMatchObject(code("internal"));
+      expect(await one.texts()).toEqual({ log: "12345", empty: "" });
+      expect(await store.state.files({ kind: "unit", key: one.row.unit })).toEqual([]);
+      expect(await store.turns.byId(one.row.id, row.id)).toEqual(row);
+      expect(await one.commit({ files: [append("log", 5, "6"), append("empty", 0, "x")] })).toEqual({
+        version: 2,
+        sizeBytes: 7,
+      });
+    });
+
+    it("refuses what is too large, but lets what is too large already shrink and end its turns", async () => {
+      const { store } = here();
+      const one = await held(store);
+      await one.commit({ files: [replace("log", "12345")], maxBytes: 5 });
+      await expect(one.commit({ files: [append("log", 5, "6")], maxBytes: 5 })).rejects.toMatchObject({
+        code: "too_large",
+        details: { limit: 5, size: 6, scope: "session" },
+      });
+      const unit = { key: one.row.unit, maxBytes: 3, files: [replace("work/a", "1234")] };
+      await expect(one.commit({ files: [replace("log", "1")], unit })).rejects.toMatchObject({
+        code: "too_large",
+        details: { limit: 3, size: 4, scope: "unit" },
+      });
+      expect(await one.texts()).toEqual({ log: "12345" });
+
+      const row = turn(one.row.id);
+      await store.turns.insert(row);
+      await one.commit({ maxBytes: 2, turn: { ...ended, id: row.id } });
+      expect((await store.turns.byId(one.row.id, row.id))?.state).toBe("completed");
+      expect(await one.commit({ files: [replace("log", "1234")], maxBytes: 2 })).toMatchObject({
+        sizeBytes: 4,
+      });
+      // What is removed makes room for what comes.
+      await one.commit({ files: [replace("new", "12"), remove("log")], maxBytes: 2 });
+      expect(await one.texts()).toEqual({ new: "12" });
+    });
+
+    it("ends the turn with the files of it, both or none", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const row = turn(one.row.id);
+      await store.turns.insert(row);
+      const end = { ...ended, id: row.id, runtimeMessageId: "m1", inputTokens: 3, outputTokens: 4 };
+      await one.commit({ files: [replace("log", "x")], turn: end });
+      expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
+      await one.commit({ turn: { ...end, state: "failed", reason: "late" } });
+      expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
+
+      const foreign = turn((await held(store)).row.id);
+      await store.turns.insert(foreign);
+      await one.commit({ turn: { ...ended, id: foreign.id } });
+      expect((await store.turns.byId(foreign.sessionId, foreign.id))?.state).toBe("begun");
+    });
+
+    it("equals a plain map of files, whatever is committed, also when it was refused", async () => {
+      const { store, open } = here();
+      const other = await open();
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.array(step, { maxLength: 6 }), { maxLength: 30 }), async (commits) => {
+          const one = await held(store);
+          let model = new Map<string, string>();
+          for (const steps of commits) {
+            const next = new Map(model);
+            const files = steps.flatMap((made) => apply(next, made));
+            const size = [...next.values()].reduce((sum, text) => sum + text.length, 0);
+            const refused = steps.some(({ kind }) => kind === "wrong");
+            if (refused) await expect(one.commit({ files })).rejects.toMatchObject(code("internal"));
+            else {
+              expect((await one.commit({ files })).sizeBytes).toBe(size);
+              model = next;
+            }
+            const stored = await other.state.files({ kind: "session", id: one.row.id });
+            expect(texts(stored)).toEqual(Object.fromEntries(model));
+          }
+        }),
+        { numRuns: 40, seed: 4 },
+      );
+    });
+
+    it("gives a file of many small appends back whole, through every compaction", async () => {
+      const { store } = here();
+      const one = await held(store);
+      let text = "begin\n";
+      await one.commit({ files: [replace("log", text), replace("beside", "x")] });
+      for (let at = 0; at < 200; at++) {
+        const line = `${at}: ${"·".repeat(at % 7)}\n`;
+        await one.commit({ files: [append("log", Buffer.byteLength(text), line)] });
+        text += line;
+        if (at % 3 === 0) expect(await one.texts()).toEqual({ log: text, beside: "x" });
+      }
+      expect(await one.texts()).toEqual({ log: text, beside: "x" });
+      expect((await store.sessions.byId(one.row.id))?.sizeBytes).toBe(Buffer.byteLength(text) + 1);
+    });
+  });
+};
+
+const ended = {
+  state: "completed",
+  endedAt: 5_000,
+  reason: null,
+  runtimeMessageId: null,
+  inputTokens: 0,
+  outputTokens: 0,
+} as const;
+
+interface Step {
+  readonly kind: "append" | "replace" | "remove" | "wrong";
+  readonly path: string;
+  readonly text: string;
+}
+
+const step: fc.Arbitrary<Step> = fc.record({
+  kind: fc.oneof(
+    { weight: 12, arbitrary: fc.constant("append" as const) },
+    { weight: 3, arbitrary: fc.constant("replace" as const) },
+    { weight: 2, arbitrary: fc.constant("remove" as const) },
+    { weight: 1, arbitrary: fc.constant("wrong" as const) },
+  ),
+  path: fc.constantFrom("events.jsonl", "events.jsonl.1", "checkpoints/1", "constructor"),
+  text: fc.string({ unit: fc.constantFrom("a", "b", "\n", "0"), maxLength: 12 }),
+});
+
+/** The change that a step means for the files as they are, and its effect on them. */
+const apply = (files: Map<string, string>, { kind, path, text }: Step): FileChange[] => {
+  const before = files.get(path);
+  switch (kind) {
+    case "append":
+      files.set(path, (before ?? "") + text);
+      return [before === undefined ? replace(path, text) : append(path, before.length, text)];
+    case "replace":
+      files.set(path, text);
+      return [replace(path, text)];
+    case "remove":
+      files.delete(path);
+      return [remove(path)];
+    case "wrong":
+      return [append(path, (before?.length ?? 0) + 1, text)];
+  }
+};

@@ -1,0 +1,138 @@
+import { randomUUID } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import type { TurnEnd } from "../../src/store/store.ts";
+import { type Here, held, session, turn } from "./rows.ts";
+
+const end = (id: string, over: Partial<TurnEnd> = {}): TurnEnd => ({
+  id,
+  state: "completed",
+  endedAt: 5_000,
+  reason: null,
+  runtimeMessageId: "m1",
+  inputTokens: 3,
+  outputTokens: 4,
+  ...over,
+});
+
+/** What `TurnStore` must do. */
+export const turnsContract = (here: Here): void => {
+  describe("turns", () => {
+    it("follows a turn from its acceptance to its end", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const accepted = turn(row.id, { state: "accepted" });
+      await store.turns.insert(accepted);
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(accepted);
+      await store.turns.begin(accepted.id, 2_000);
+      const begun = { ...accepted, state: "begun", begunAt: 2_000 };
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(begun);
+      await store.turns.begin(accepted.id, 3_000);
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(begun);
+      await store.turns.end(end(accepted.id));
+      const done = { ...begun, ...end(accepted.id) };
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(done);
+      await store.turns.end(end(accepted.id, { state: "failed", reason: "late", endedAt: 9_000 }));
+      await store.turns.begin(accepted.id, 9_000);
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(done);
+      expect(await store.turns.byId(row.id, "m1")).toEqual(done);
+    });
+
+    it("shows a turn in its own session only", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const other = await held(store);
+      const row = turn(one.row.id);
+      await store.turns.insert(row);
+      expect(await store.turns.byId(other.row.id, row.id)).toBeUndefined();
+      expect(await store.turns.list(other.row.id, { limit: 9 })).toEqual([]);
+      expect(await store.turns.list(other.row.id, { limit: 9, before: row })).toEqual([]);
+    });
+
+    it("lists them in pages, the last accepted first, also within one millisecond", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      // A clock that stands still, and one that goes back.
+      const rows = Array.from({ length: 7 }, (_, at) => turn(row.id, { acceptedAt: at < 5 ? 1_000 : 900 }));
+      for (const one of rows) await store.turns.insert(one);
+      const newest = rows.toReversed();
+      const first = await store.turns.list(row.id, { limit: 3 });
+      expect(first).toEqual(newest.slice(0, 3));
+      const last = first.at(-1);
+      if (last === undefined) throw new Error("There is no last one.");
+      expect(await store.turns.list(row.id, { limit: 9, before: last })).toEqual(newest.slice(3));
+      expect(await store.turns.list(row.id, { limit: 9, before: { id: "forgotten" } })).toEqual([]);
+    });
+
+    it("keeps the newest 1,000 of a session", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const other = await held(store);
+      const theirs = turn(other.row.id);
+      await store.turns.insert(theirs);
+      for (let at = 0; at < 1_005; at++) await store.turns.insert(turn(row.id, { acceptedAt: at }));
+      const kept = await store.turns.list(row.id, { limit: 2_000 });
+      expect(kept).toHaveLength(1_000);
+      expect([kept[0]?.acceptedAt, kept.at(-1)?.acceptedAt]).toEqual([1_004, 5]);
+      expect(await store.turns.list(other.row.id, { limit: 9 })).toEqual([theirs]);
+    });
+
+    it("interrupts what a former holder had begun, but for the one that the new holder begins with", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const other = await held(store);
+      const [begun, kept, accepted, done] = [
+        turn(row.id),
+        turn(row.id),
+        turn(row.id, { state: "accepted" }),
+        turn(row.id),
+      ];
+      const theirs = turn(other.row.id);
+      for (const one of [begun, kept, accepted, done, theirs]) await store.turns.insert(one);
+      await store.turns.end(end(done.id));
+      await store.state.acquire(row.id, 7_000, kept.id);
+      expect(await store.turns.byId(row.id, begun.id)).toEqual({
+        ...begun,
+        state: "interrupted",
+        endedAt: 7_000,
+        reason: expect.stringContaining("interrupted"),
+      });
+      expect(await store.turns.byId(row.id, kept.id)).toEqual(kept);
+      expect(await store.turns.byId(row.id, accepted.id)).toEqual(accepted);
+      expect((await store.turns.byId(row.id, done.id))?.state).toBe("completed");
+      expect(await store.turns.byId(other.row.id, theirs.id)).toEqual(theirs);
+      await store.state.acquire(row.id, 8_000);
+      expect((await store.turns.byId(row.id, kept.id))?.endedAt).toBe(8_000);
+    });
+
+    it("settles all that an earlier node left", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const [begun, accepted, done] = [turn(row.id), turn(row.id, { state: "accepted" }), turn(row.id)];
+      for (const one of [begun, accepted, done]) await store.turns.insert(one);
+      await store.turns.end(end(done.id));
+      expect(await store.turns.settleAll(7_000)).toBe(2);
+      expect(await store.turns.byId(row.id, begun.id)).toMatchObject({
+        state: "interrupted",
+        endedAt: 7_000,
+      });
+      expect(await store.turns.byId(row.id, accepted.id)).toMatchObject({ state: "refused", endedAt: 7_000 });
+      expect(await store.turns.byId(row.id, done.id)).toMatchObject({ state: "completed", endedAt: 5_000 });
+      expect(await store.turns.settleAll(8_000)).toBe(0);
+    });
+
+    it("forgets them with their session, and takes none of a session that is gone", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const one = turn(row.id);
+      await store.turns.insert(one);
+      await store.sessions.delete(row.id);
+      expect(await store.turns.byId(row.id, one.id)).toBeUndefined();
+      await store.turns.insert(turn(row.id));
+      await store.turns.insert(turn(randomUUID()));
+      expect(await store.turns.list(row.id, { limit: 9 })).toEqual([]);
+      const again = session({ id: row.id });
+      await store.sessions.create(again, "again");
+      expect(await store.turns.list(row.id, { limit: 9 })).toEqual([]);
+    });
+  });
+};

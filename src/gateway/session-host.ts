@@ -140,12 +140,15 @@ export const createSessionHost = (options: {
       if (!evictable()) return upstream.life.kind === "hibernated";
       cancelIdleTimer();
       if (how === "detach") {
-        quiet = true;
         try {
-          await upstream.hibernate();
+          await upstream.hibernate(() => {
+            quiet = evictable();
+            return quiet;
+          });
         } finally {
           quiet = false;
         }
+        return upstream.life.kind === "hibernated";
       } else {
         await upstream.store();
         if (!evictable()) return false;

@@ -57,8 +57,8 @@ export interface SessionUpstream {
   store(): Promise<void>;
   /** Lets the session go from the runtime's memory as its client asks: its history says so, as on a bare runtime. */
   leave(how: Leaving): Promise<void>;
-  /** Sends the session to sleep, which nobody shall notice. Nothing happens if it cannot be stored. */
-  hibernate(): Promise<void>;
+  /** Sends the session to sleep, which nobody shall notice: it stays if it cannot be stored, or if by then it may not. */
+  hibernate(may: () => boolean): Promise<void>;
   /** Throws away what the runtime has of it beyond the last commit: the next wake begins from the store. */
   drop(): Promise<void>;
   /** The runtime is gone or about to be; it need not be told. */
@@ -279,9 +279,9 @@ export const createSessionUpstream = (options: {
     },
     leave: (how) => close(`session.${how}`, async () => state?.commit()),
     store: storeNow,
-    async hibernate() {
-      if (life.kind !== "live") return;
+    async hibernate(may) {
       await storeNow();
+      if (!may()) return;
       // The entry that a runtime makes of it in its log is not the session's: the next wake has what is stored.
       await drop();
     },

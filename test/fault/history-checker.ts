@@ -32,6 +32,9 @@ export interface Evidence extends Journal {
 }
 
 export type ViolationKind =
+  | "dead"
+  | "unexpected_error"
+  | "over_budget"
   | "hung"
   | "late"
   | "unprovoked"

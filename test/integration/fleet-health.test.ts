@@ -72,19 +72,13 @@ test("so do memory and age, as the system tells them", async () => {
   expect(aged.told[0]?.reason).toBe("age");
 });
 
-test("over the memory of the fleet spares go first, then the fattest is replaced", async () => {
+test("over the memory of the fleet there are no spares, and runtimes are replaced", async () => {
   const { told, onWorn } = worn();
-  // A runtime takes some 10 MB, and 2 more for each session.
-  const memoryBytes = 45 * 1024 ** 2;
-  await using t = await testFleet({ probeEveryMs: 20, spares: 1, memoryBytes }, { onWorn });
-  const thin = await t.fleet.runtimeFor(user("thin"));
-  await eventually(() => t.fleet.list().some(({ state }) => state === "spare"), { what: "a spare" });
-  const fat = await t.fleet.runtimeFor(user("fat"));
-  for (let session = 0; session < 20; session++) await createSession(fat, `s${session}`);
+  // What a process takes depends on how many others share its pages; this is less than any.
+  const memoryBytes = 1024 ** 2;
+  await using t = await testFleet({ probeEveryMs: 20, spares: 2, memoryBytes }, { onWorn });
+  const runtime = await t.fleet.runtimeFor(user("a"));
   await eventually(() => told[0], { what: "told of the budget" });
-  expect(told[0]).toEqual({ runtime: fat, reason: "memory_budget" });
-  await eventually(() => t.fleet.list().every(({ state }) => state === "ready"), { what: "no spares" });
-  expect(told.every(({ runtime }) => runtime !== thin)).toBe(true);
-  await fat.kill();
-  await eventually(() => t.fleet.list().some(({ state }) => state === "spare"), { what: "room for a spare" });
+  expect(told[0]).toEqual({ runtime, reason: "memory_budget" });
+  expect(t.fleet.list().map(({ state }) => state)).toEqual(["ready"]);
 });

@@ -164,7 +164,7 @@ export const recordIn = (record: SessionRecord, places: Places): SessionRecord =
   return {
     parameters: movedSettings(record.parameters, from, to),
     options: movedSettings(record.options, from, to),
-    calls: record.calls.map(({ method, params }) => ({ method, params: moved(params, from, to) })),
+    calls: record.calls.map((call) => ({ ...call, params: moved(call.params, from, to) })),
     facts: { ...record.facts, ...(cwd !== undefined && { cwd: moved(cwd, from, to) }) },
     places: to,
   };

@@ -1,0 +1,19 @@
+import type { StatePoint } from "../../src/sessions/session-state.ts";
+
+/** Every named point of commit and wake; the type says when one is missing. */
+const points: Readonly<Record<StatePoint, true>> = {
+  "restore.begun": true,
+  "restore.acquired": true,
+  "restore.written": true,
+  "commit.begun": true,
+  "commit.read": true,
+  "commit.stored": true,
+};
+
+export const crashPoints: readonly string[] = Object.keys(points);
+
+/** Makes a node kill itself when it passes this point for the `time`-th time: options for its start. */
+export const crashAt = (point: string, time: number) => ({
+  env: { FAULT_CRASH_POINT: point, FAULT_CRASH_TIME: String(time) },
+  nodeArguments: ["--import", new URL("crash-preload.ts", import.meta.url).href],
+});

@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Actor } from "./actor.ts";
+import { createHttpActor } from "./http-actor.ts";
+import { createJournal, type Journal, type Outcome, tally } from "./journal.ts";
+import { worthTrying } from "./outcomes.ts";
+import { createRandom, type Random } from "./random.ts";
+import { createSdkActor } from "./sdk-actor.ts";
+import { promptFor } from "./talk.ts";
+import { type User, users, type World } from "./world.ts";
+
+export interface LoadPlan {
+  readonly clients: number;
+  readonly seed: number;
+  /** No call of a client may take longer. */
+  readonly hangMs?: number;
+  /** Longest pause between two messages of a client. */
+  readonly paceMs?: number;
+}
+
+export interface LoadSession {
+  readonly name: string;
+  readonly user: User;
+}
+
+/** Clients that talk at random until they are told to stop. */
+export interface Load {
+  readonly journal: Journal;
+  readonly sessions: readonly LoadSession[];
+  readonly hangMs: number;
+  /** Lets each client finish its message; with a limit, as its deadline ends at the latest. */
+  stop(): Promise<void>;
+  /** Resolves when so many more messages have been answered. */
+  answered(more: number, deadlineMs?: number): Promise<void>;
+}
+
+const sessionsPerPair = 2;
+const longestRetryMs = 1_000;
+
+/** Sends one message and writes down how it ended. */
+export const attempt = async (options: {
+  readonly actor: Actor;
+  readonly client: string;
+  readonly door: "sdk" | "http";
+  readonly session: string;
+  readonly marker: string;
+  readonly random: Random;
+  readonly world: World;
+  readonly journal: Journal;
+}): Promise<Outcome> => {
+  const { actor, client, door, session, marker, random, world, journal } = options;
+  const earlier = journal.attempts.filter((one) => one.session === session).length;
+  const { text, recalls } = promptFor(marker, session, { random, earlier });
+  const sentAt = world.now();
+  const outcome = await actor.say(session, text);
+  journal.attempts.push({ marker, client, door, session, recalls, sentAt, settledAt: world.now(), outcome });
+  return outcome;
+};
+
+/**
+ * Starts the load. Clients come in pairs, one by the SDK and one by HTTP, of one user and with the same sessions, so that
+ * every session is used through both doors, sometimes at once. The users' sessions are in every isolation.
+ */
+export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs = 60 }: LoadPlan): Load => {
+  const journal = createJournal();
+  const stopping = new AbortController();
+  const sessions: LoadSession[] = [];
+  const actors: Actor[] = [];
+
+  const run = async (
+    index: number,
+    actor: Actor,
+    client: string,
+    own: readonly LoadSession[],
+  ): Promise<void> => {
+    const random = createRandom(seed * 1_000 + index);
+    const door = index % 2 === 0 ? "sdk" : "http";
+    for (let count = 1; !stopping.signal.aborted; count++) {
+      await sleep(random.below(paceMs));
+      const session = random.pick(own).name;
+      const marker = `m-${client}-${count}`;
+      const outcome = await attempt({ actor, client, door, session, marker, random, world, journal });
+      if (!worthTrying(outcome)) continue;
+      const told = outcome.kind === "refused" ? outcome.retryAfterMs : undefined;
+      await sleep(Math.min(told ?? 100, longestRetryMs));
+    }
+  };
+
+  const runs = Array.from({ length: clients }, (_, index) => {
+    const pair = Math.floor(index / 2);
+    const user = users[pair % users.length];
+    if (user === undefined) throw new Error("There are no users.");
+    const own = Array.from({ length: sessionsPerPair }, (_, at) => ({ name: `s-${pair}-${at}`, user }));
+    if (index % 2 === 0) sessions.push(...own);
+    const client = `${index % 2 === 0 ? "sdk" : "http"}${index}`;
+    const options = { name: client, user, world, journal, hangMs };
+    const actor = index % 2 === 0 ? createSdkActor(options) : createHttpActor(options);
+    actors.push(actor);
+    return run(index, actor, client, own);
+  });
+  const failed = Promise.all(runs);
+  // Whoever waits for the load is told; until then nobody is.
+  failed.catch(() => undefined);
+
+  const answers = (): number => journal.attempts.filter(({ outcome }) => outcome.kind === "answered").length;
+
+  return {
+    journal,
+    sessions,
+    hangMs,
+    async answered(more, deadlineMs = 60_000) {
+      const goal = answers() + more;
+      const end = world.now() + deadlineMs;
+      while (answers() < goal) {
+        if (world.now() > end)
+          throw new Error(`Not ${more} answers within ${deadlineMs} ms: ${JSON.stringify(tally(journal))}.`);
+        await sleep(20);
+      }
+    },
+    async stop() {
+      stopping.abort();
+      try {
+        await failed;
+      } finally {
+        await Promise.allSettled(actors.map((actor) => actor.close()));
+      }
+    },
+  };
+};

@@ -1,0 +1,123 @@
+import { writeFileSync } from "node:fs";
+import { closingRound, collectEvidence } from "./evidence.ts";
+import { findViolations, type Violation } from "./history-checker.ts";
+import { type Attempt, type Call, tally } from "./journal.ts";
+import { type Load, startLoad } from "./load.ts";
+import { createRandom, type Random } from "./random.ts";
+import { createWorld, type World, type WorldOptions } from "./world.ts";
+
+export interface ScenarioOptions {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly clients: number;
+  /** Told of each round, for people. */
+  readonly say: (line: string) => void;
+  /** Where the evidence is written as JSON, for the checker as a program. */
+  readonly evidenceFile?: string;
+}
+
+export interface ScenarioResult {
+  readonly violations: readonly Violation[];
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Longest time from a fault to the end of a call that it interrupted, in milliseconds. */
+  readonly slowestMs: number;
+  readonly faults: number;
+  /** Errors of calls that set something up, and how often each came. */
+  readonly setupErrors: Readonly<Record<string, number>>;
+  readonly notes: readonly string[];
+}
+
+export type Scenario = (options: ScenarioOptions) => Promise<ScenarioResult>;
+
+export interface Round {
+  readonly world: World;
+  readonly load: Load;
+  readonly random: Random;
+  readonly round: number;
+  /** Writes down what is done to the node, at the moment at which it is done. */
+  fault(what: string): void;
+}
+
+export interface FaultPlan {
+  readonly world?: WorldOptions;
+  /** So soon after a fault must what it concerns settle. */
+  readonly settleMs: number;
+  round(round: Round): Promise<void>;
+  /** Is this the way in which a message may end here? Everything is, unless told. */
+  readonly expects?: (attempt: Attempt) => boolean;
+}
+
+const slowestOf = (attempts: readonly Attempt[], faults: readonly { readonly at: number }[]): number =>
+  Math.max(
+    0,
+    ...attempts
+      .filter(({ outcome }) => outcome.kind === "interrupted")
+      .map(({ sentAt, settledAt }) => {
+        const before = faults.findLast(({ at }) => at <= settledAt);
+        return before === undefined ? 0 : Math.round(settledAt - Math.max(before.at, sentAt));
+      }),
+  );
+
+const setupErrorsOf = (calls: readonly Call[]): Readonly<Record<string, number>> => {
+  const counts: Record<string, number> = {};
+  for (const { outcome } of calls) {
+    if (outcome === "ok") continue;
+    const name = outcome === "hung" ? "hung" : outcome.error;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+};
+
+/** Load, faults in rounds, quiet, one more message into every session, and the checker's judgement. */
+export const runFaults = async (
+  { rounds, seed, clients, say, evidenceFile }: ScenarioOptions,
+  plan: FaultPlan,
+): Promise<ScenarioResult> => {
+  await using world = await createWorld(plan.world);
+  const load = startLoad(world, { clients, seed });
+  const { journal, sessions, hangMs } = load;
+  const random = createRandom(seed);
+  const fault = (what: string): void => {
+    journal.faults.push({ at: world.now(), what });
+  };
+  try {
+    await load.answered(clients);
+    for (let round = 1; round <= rounds; round++) {
+      await plan.round({ world, load, random, round, fault });
+      say(`round ${round} of ${rounds}: ${JSON.stringify(tally(journal))}`);
+    }
+    await load.answered(clients);
+  } catch (error) {
+    say(`The node's log: ${world.node?.stderr.slice(-4_000) ?? "no node runs"}`);
+    throw error;
+  } finally {
+    await load.stop();
+  }
+  const during = [...journal.attempts];
+  const dead = await closingRound({ world, journal, sessions, hangMs });
+  const { evidence, unreadable } = await collectEvidence({
+    world,
+    journal,
+    sessions,
+    settleMs: plan.settleMs,
+  });
+  if (evidenceFile !== undefined) writeFileSync(evidenceFile, JSON.stringify(evidence));
+  const unexpected = during
+    .filter((attempt) => plan.expects !== undefined && !plan.expects(attempt))
+    .map(
+      ({ session, marker, outcome }): Violation => ({
+        kind: "unexpected_error",
+        session,
+        marker,
+        detail: JSON.stringify(outcome),
+      }),
+    );
+  return {
+    violations: [...findViolations(evidence), ...dead, ...unreadable, ...unexpected],
+    outcomes: tally(journal),
+    slowestMs: slowestOf(during, journal.faults),
+    faults: journal.faults.length,
+    setupErrors: setupErrorsOf(journal.calls),
+    notes: [],
+  };
+};

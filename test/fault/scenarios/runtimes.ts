@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Scenario } from "../scenario.ts";
+import { runFaults } from "../scenario.ts";
+import type { RunningRuntime, World } from "../world.ts";
+
+/** Sends a signal; false when the process has gone meanwhile. */
+const signal = (pid: number, name: NodeJS.Signals | 0): boolean => {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
+};
+
+/** Runtimes that somebody uses. */
+const inUse = async (world: World): Promise<readonly RunningRuntime[]> =>
+  (await world.runtimes()).filter(({ unitKey }) => unitKey !== "");
+
+/** kill -9 of a random runtime under load, again and again. */
+export const killRuntime: Scenario = (options) =>
+  runFaults(options, {
+    settleMs: 2_000,
+    async round({ world, random, fault }) {
+      await sleep(100 + random.below(400));
+      const running = await inUse(world);
+      if (running.length === 0) return;
+      const { pid, unitKey } = random.pick(running);
+      fault(`kill -9 of the runtime of ${unitKey}`);
+      signal(pid, "SIGKILL");
+    },
+  });
+
+const probeEveryMs = 500;
+/** The deadline of a probe. */
+const probeDeadlineMs = 5_000;
+
+/** Random runtimes hang: they are stopped, and nothing else tells so. */
+export const hangRuntime: Scenario = (options) =>
+  runFaults(options, {
+    world: { config: { runtimes: { probeEvery: `${probeEveryMs}ms` } } },
+    settleMs: probeEveryMs + probeDeadlineMs + 2_000,
+    async round({ world, load, random, fault }) {
+      await sleep(100 + random.below(400));
+      const running = [...(await inUse(world))];
+      const stopped: number[] = [];
+      for (let count = 0; count < 3 && running.length > 0; count++) {
+        const victim = random.pick(running);
+        running.splice(running.indexOf(victim), 1);
+        fault(`SIGSTOP of the runtime of ${victim.unitKey}`);
+        if (signal(victim.pid, "SIGSTOP")) stopped.push(victim.pid);
+      }
+      const end = world.now() + probeEveryMs + probeDeadlineMs + 2_000;
+      while (stopped.some((pid) => signal(pid, 0)) && world.now() < end) await sleep(50);
+      await load.answered(5);
+    },
+  });

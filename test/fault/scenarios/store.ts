@@ -1,0 +1,95 @@
+import { execFile } from "node:child_process";
+import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import BetterSqlite from "better-sqlite3";
+import { tempDir } from "../../support/temp.ts";
+import type { Attempt } from "../journal.ts";
+import type { Scenario } from "../scenario.ts";
+import { runFaults } from "../scenario.ts";
+
+const run = promisify(execFile);
+
+/** Clear enough: it says that it is the store. */
+const namesTheStore = ({ outcome }: Attempt): boolean => {
+  if (outcome.kind === "answered") return true;
+  return outcome.kind === "failed" ? outcome.code === "store_unavailable" : outcome.kind === "refused";
+};
+
+/** Longer than the store waits for another process's write. */
+const longestLockMs = 7_000;
+
+/** Another process holds the store's write lock while turns run, shortly and for longer than the node waits. */
+export const lockStore: Scenario = (options) =>
+  runFaults(options, {
+    settleMs: longestLockMs + 5_000,
+    expects: namesTheStore,
+    async round({ world, load, random, round, fault }) {
+      await sleep(100 + random.below(300));
+      const other = new BetterSqlite(world.databasePath, { timeout: 5_000 });
+      try {
+        other.exec("BEGIN IMMEDIATE");
+        fault("the store is locked");
+        await sleep(round % 2 === 1 ? longestLockMs : 1_000);
+        other.exec("ROLLBACK");
+        fault("the store is free again");
+      } finally {
+        other.close();
+      }
+      await load.answered(load.sessions.length);
+    },
+  });
+
+const diskBytes = 24 * 2 ** 20;
+
+/** Can this process mount a small disk of its own? */
+export const canMount = async (): Promise<boolean> => {
+  if (process.getuid?.() !== 0) return false;
+  await using directory = await tempDir("mount");
+  try {
+    await run("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", directory.path]);
+    await run("umount", [directory.path]);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Writes until nothing fits any more. */
+const fill = (directory: string, file: string): void => {
+  for (let part = 0; ; part++) {
+    const { bavail, bsize } = statfsSync(directory);
+    if (bavail === 0) return;
+    writeFileSync(`${file}-${part}`, Buffer.alloc(Math.min(bavail * bsize, 2 ** 20)));
+  }
+};
+
+/** The disk of the store fills up while turns run, and is emptied again. */
+export const fillDisk: Scenario = async (options) => {
+  await using directory = await tempDir("disk");
+  await run("mount", ["-t", "tmpfs", "-o", `size=${diskBytes}`, "tmpfs", directory.path]);
+  try {
+    return await runFaults(options, {
+      world: { databasePath: join(directory.path, "squadron.db") },
+      settleMs: 10_000,
+      expects: namesTheStore,
+      async round({ load, random, fault }) {
+        await sleep(100 + random.below(300));
+        const filler = join(directory.path, "filler");
+        try {
+          fault("the disk is full");
+          fill(directory.path, filler);
+          await sleep(2_000);
+        } finally {
+          for (let part = 0; part <= diskBytes / 2 ** 20; part++)
+            rmSync(`${filler}-${part}`, { force: true });
+        }
+        fault("the disk has room again");
+        await load.answered(load.sessions.length);
+      },
+    });
+  } finally {
+    await run("umount", ["-l", directory.path]);
+  }
+};

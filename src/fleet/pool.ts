@@ -57,6 +57,8 @@ export const createPool = (options: {
   const { clock, log } = settings;
   const members = new Map<RuntimeLife, Member>();
   const current = new Map<string, Member>();
+  /** Of all whose directories have not been removed yet. */
+  const clearing = new Set<Promise<void>>();
   const breaker = createBreaker({ clock, log });
   let closing = false;
 
@@ -93,6 +95,8 @@ export const createPool = (options: {
       },
     );
     life.gone.then(() => ended(member));
+    clearing.add(life.cleared);
+    life.cleared.then(() => clearing.delete(life.cleared));
     return member;
   };
 
@@ -246,9 +250,8 @@ export const createPool = (options: {
     close: async () => {
       closing = true;
       spares.close();
-      const lives = [...members.keys()];
-      await Promise.all(lives.map((life) => life.stop("closing")));
-      await Promise.all(lives.map(({ cleared }) => cleared));
+      await Promise.all([...members.keys()].map((life) => life.stop("closing").catch(stopFailed)));
+      await Promise.all(clearing);
     },
   };
 };

@@ -3,6 +3,8 @@ import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** Longer than a client's program needs from one connection's answer to the next connection's question. */
 const graceMs = 30;
+/** The same when its own turn has failed: it knows that already, and nobody waits for this end. */
+const failedGraceMs = 300;
 
 /**
  * Ends of a turn for those who did not ask for it, told a moment later than to the one who did. A program that goes on
@@ -11,7 +13,7 @@ const graceMs = 30;
  * An end whose receiver asks within that moment is not told to it at all: its own turn's end comes next.
  */
 export interface HeldEnds {
-  hold(attachment: Attachment, tell: () => void): void;
+  hold(attachment: Attachment, tell: () => void, after?: "failure"): void;
   /** Before the next turn begins. */
   release(): void;
 }
@@ -23,24 +25,23 @@ export const createHeldEnds = (options: {
   readonly asks: (connection: Connection) => boolean;
 }): HeldEnds => {
   const { clock, attachments, asks } = options;
-  let held: { readonly attachment: Attachment; tell(): void }[] = [];
-  let cancelTimer = (): void => {};
+  const held = new Map<() => void, { readonly attachment: Attachment; cancelTimer(): void }>();
 
-  const release = (): void => {
-    if (held.length === 0) return;
-    cancelTimer();
-    const ends = held;
-    held = [];
-    for (const { attachment, tell } of ends) {
-      if (attachments.includes(attachment) && !asks(attachment.connection)) tell();
-    }
+  const release = (tell: () => void): void => {
+    const end = held.get(tell);
+    if (end === undefined) return;
+    held.delete(tell);
+    end.cancelTimer();
+    if (attachments.includes(end.attachment) && !asks(end.attachment.connection)) tell();
   };
 
   return {
-    release,
-    hold(attachment, tell) {
-      if (held.length === 0) cancelTimer = clock.after(graceMs, release);
-      held.push({ attachment, tell });
+    release() {
+      for (const tell of [...held.keys()]) release(tell);
+    },
+    hold(attachment, tell, after) {
+      const ms = after === "failure" ? failedGraceMs : graceMs;
+      held.set(tell, { attachment, cancelTimer: clock.after(ms, () => release(tell)) });
     },
   };
 };

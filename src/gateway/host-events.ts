@@ -26,7 +26,7 @@ const understood: ReadonlySet<string> = new Set([
 /** How long an idle waits for the error of its turn. A runtime tells both at once, but not always in this order. */
 const errorGraceMs = 500;
 
-/** A long turn is stored at the end of a step when nothing has been for so long. */
+/** A long turn is stored at the end of a step when nothing of it has been for so long. */
 const stepMs = 1_000;
 
 /** Stores what a turn has done; `end` is the data of the idle that ends it. Rejects when it could not be stored. */
@@ -83,7 +83,10 @@ export const createEventIntake = (options: {
   };
 
   const tell = ({ frame, type, params, event, data }: Seen): void => {
-    if (type === "user.message") heldEnds.release();
+    if (type === "user.message") {
+      heldEnds.release();
+      storedAt = clock.monotonic();
+    }
     const sender = turns.current?.sender;
     const audience: Audience = { attachments, sender, waits: (connection) => turns.waits(connection) };
     const to = receivers(audience, type, data);
@@ -99,7 +102,11 @@ export const createEventIntake = (options: {
         );
         connection.link.notify("session.event", { ...params, sessionId: name, event: shown });
       } else if (turnEnds.has(type) && comesLate(connection, sender, type)) {
-        heldEnds.hold(attachment, () => connection.link.sendRaw(frame.withSessionId(name)));
+        heldEnds.hold(
+          attachment,
+          () => connection.link.sendRaw(frame.withSessionId(name)),
+          turns.failed ? "failure" : undefined,
+        );
       } else connection.link.sendRaw(frame.withSessionId(name));
     }
     if (type === "session.idle") turns.idle(data);

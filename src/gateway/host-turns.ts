@@ -59,8 +59,11 @@ export const createHostTurns = (options: {
         "session.event",
         event("session.error", { errorType: "squadron", message }),
       );
-      options.heldEnds.hold(attachment, () =>
-        attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" })),
+      options.heldEnds.hold(
+        attachment,
+        () =>
+          attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" })),
+        "failure",
       );
     }
   };

@@ -194,9 +194,9 @@ export const createSessionUpstream = (options: {
     await close("sessions.close", async () => undefined);
   };
 
-  /** A create where there is a history would begin it anew. */
+  /** A create where there is a history would begin it anew, and without one there is nothing to resume. */
   const hasHistory = (runtime: Runtime): boolean =>
-    begun || existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
+    existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
 
   /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
   const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {

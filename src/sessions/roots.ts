@@ -1,9 +1,9 @@
 import type { Runtime } from "../fleet/fleet.ts";
 import type { Root } from "./working-copy.ts";
 
-/** Lock files name a process, and SQLite's index of its journal is made anew by whoever opens it. */
+/** Lock files of a runtime, what it is just about to put in a file's place, and SQLite's index of its journal, which whoever opens it makes anew. */
 const passing = (path: string): boolean =>
-  /(^|\/)inuse\.[^/]*\.lock$/.test(path) || path.endsWith("-shm") || path.endsWith(".tmp");
+  /(^|\/)(inuse\.[^/]*\.lock|\.workspace-fork\.lock|[^/]*\.tmp\.[0-9a-f-]{36}|[^/]*-shm)$/.test(path);
 
 /** Where a runtime has the files of a session. */
 export const sessionRoots = (runtime: Runtime, session: string): readonly Root[] => [
@@ -26,10 +26,13 @@ const isCache = (path: string): boolean =>
   /^\.copilot\/(session-store\.db|data\.db)/.test(path) ||
   passing(path);
 
+/** What its users have there is theirs, whatever it is called. */
+const nothing = (): boolean => false;
+
 /** Where a runtime has what belongs to its unit: its home, and its working directory if that is its own. */
 export const unitRoots = (runtime: Runtime): readonly Root[] => [
   { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isCache },
   ...(runtime.ownsWorkingDirectory
-    ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: passing }]
+    ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: nothing }]
     : []),
 ];

@@ -9,6 +9,7 @@ import {
   entriesOf,
   type FileFacts,
   factsAt,
+  isUnreadable,
   type Owner,
   openDirectory,
   readFrom,
@@ -35,7 +36,10 @@ export interface PendingChanges {
 
 /** Files on a box's private disk, with what of them the store has. */
 export interface WorkingCopy {
-  /** Rejects with `too_large`, or with `runtime_gone` when the disk is. One call at a time. */
+  /**
+   * Rejects with `too_large`, with `unprocessable` when something cannot be read, or with `runtime_gone` when the disk is
+   * gone. One call at a time.
+   */
   changes(): Promise<PendingChanges>;
 }
 
@@ -53,6 +57,8 @@ interface Known {
 
 const maxFiles = 10_000;
 const maxDepth = 64;
+/** As in the store. */
+const maxPathLength = 4_096;
 const tailBytes = 64;
 /** Coarser than any file system's clock here. */
 const tickNs = 20_000_000n;
@@ -61,6 +67,7 @@ const breath = 256;
 
 const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("base64");
 
+/** Runtimes only add lines to it, or put another file in its place. Other files, such as databases, change anywhere and grow. */
 const isLog = (path: string): boolean => path.endsWith(".jsonl");
 
 const sameFacts = (one: FileFacts, other: FileFacts): boolean =>
@@ -114,9 +121,14 @@ const createCopy = (
       if (bytesRead > maxBytes) throw tooLarge("bytes", maxBytes);
     };
 
+    const assertFits = ({ size }: FileFacts): void => {
+      if (size > maxBytes) throw tooLarge("bytes", maxBytes);
+    };
+
     const readWhole = (directory: Directory, name: string, path: string, before: Known | undefined): void => {
-      const read = readFrom(directory, name, 0, maxBytes + 1);
+      const read = readFrom(directory, name, 0, maxBytes);
       if (read === undefined) return;
+      assertFits(read.facts);
       const bytes = isLog(path) ? wholeLines(read.bytes) : read.bytes;
       count(bytes.length);
       const hash = hashOf(bytes);
@@ -129,10 +141,12 @@ const createCopy = (
     /** The tail of a file that has only grown; false if it has not. */
     const readTail = (directory: Directory, name: string, path: string, before: Known): boolean => {
       const from = before.stored - before.tail.length;
-      const read = readFrom(directory, name, from, maxBytes + 1);
-      if (read === undefined || !read.bytes.subarray(0, before.tail.length).equals(before.tail)) return false;
+      const read = readFrom(directory, name, from, maxBytes);
+      if (read?.facts.ino !== before.facts.ino) return false;
+      assertFits(read.facts);
+      if (!read.bytes.subarray(0, before.tail.length).equals(before.tail)) return false;
       const grown = read.bytes.subarray(before.tail.length);
-      const bytes = isLog(path) ? wholeLines(grown) : grown;
+      const bytes = wholeLines(grown);
       count(bytes.length);
       const last = Buffer.concat([before.tail, bytes]);
       now.set(path, known(read.facts, before.stored + bytes.length, last, undefined));
@@ -145,6 +159,7 @@ const createCopy = (
       if (facts === undefined) return;
       const before = stored.get(path);
       if (before === undefined) {
+        assertFits(facts);
         readWhole(directory, name, path, undefined);
         return;
       }
@@ -152,17 +167,21 @@ const createCopy = (
         now.set(path, before);
         return;
       }
-      const grew =
-        before.facts.ino === facts.ino && before.facts.mode === facts.mode && facts.size > before.facts.size;
+      assertFits(facts);
+      const grew = isLog(path) && before.facts.mode === facts.mode && facts.size > before.facts.size;
       if (!(grew && readTail(directory, name, path, before))) readWhole(directory, name, path, before);
     };
 
     const walk = async (directory: Directory, root: Root, below: string, depth: number): Promise<void> => {
       if (depth > maxDepth) throw tooLarge("levels", maxDepth);
-      for (const { name, kind } of entriesOf(directory)) {
+      const entries = entriesOf(directory, maxFiles);
+      if (entries === undefined) throw tooLarge("files", maxFiles);
+      for (const { name, kind } of entries) {
         const path = `${below}${name}`;
         if (root.ignore(path)) continue;
         if (++looked > maxFiles) throw tooLarge("files", maxFiles);
+        if (root.prefix.length + path.length > maxPathLength)
+          throw tooLarge("characters in a path", maxPathLength);
         if (looked % breath === 0) await new Promise<void>((resolve) => setImmediate(resolve));
         if (kind === "file") look(directory, name, `${root.prefix}${path}`);
         else {
@@ -177,15 +196,21 @@ const createCopy = (
       }
     };
 
-    for (const root of roots) {
-      const directory = openRoot(root);
-      if (directory === undefined) continue;
-      try {
-        await walk(directory, root, "", 0);
-      } finally {
-        closeDirectory(directory);
+    const walkAll = async (): Promise<void> => {
+      for (const root of roots) {
+        const directory = openRoot(root);
+        if (directory === undefined) continue;
+        try {
+          await walk(directory, root, "", 0);
+        } finally {
+          closeDirectory(directory);
+        }
       }
-    }
+    };
+
+    await walkAll().catch((error: unknown) => {
+      throw isUnreadable(error) ? unreadable(error) : error;
+    });
     for (const path of stored.keys()) if (!now.has(path)) files.push({ kind: "remove", path });
     return {
       files,
@@ -196,6 +221,13 @@ const createCopy = (
   };
   return { changes };
 };
+
+const unreadable = (cause: unknown): SquadronError =>
+  new SquadronError(
+    "unprocessable",
+    "A file of the session cannot be read, so that what it did cannot be kept; give its owner the right to read it.",
+    { cause },
+  );
 
 const tooLarge = (what: string, limit: number): SquadronError =>
   new SquadronError(
@@ -210,19 +242,19 @@ export const openWorkingCopy = (options: {
   readonly maxBytes: number;
 }): WorkingCopy => createCopy(options.roots, options.maxBytes, new Map());
 
-const writeFile = (
+const writeFile = async (
   base: Directory,
   path: readonly string[],
   file: StoredFile,
   owner: Owner | undefined,
-): FileFacts => {
+): Promise<FileFacts> => {
   const [name = "", ...rest] = path;
   if (name === "" || name === "." || name === ".." || name.includes("\0"))
     throw new SquadronError("internal", `The stored path ${file.path} leads nowhere.`);
   if (rest.length === 0) return write(base, name, file, owner);
-  const inner = enterOrMake(base, name, owner);
+  const inner = await enterOrMake(base, name, owner);
   try {
-    return writeFile(inner, rest, file, owner);
+    return await writeFile(inner, rest, file, owner);
   } finally {
     closeDirectory(inner);
   }
@@ -247,17 +279,17 @@ export const restoreFiles = async (options: {
     try {
       for (const [depth, name] of root.path.entries()) {
         const outer = chain.at(-1) ?? base;
-        if (depth === root.path.length - 1) remove(outer, name);
+        if (depth === root.path.length - 1) await remove(outer, name);
         const mine = files.some(({ path }) => path.startsWith(root.prefix));
         if (depth === root.path.length - 1 && !mine) break;
-        chain.push(enterOrMake(outer, name, owner));
+        chain.push(await enterOrMake(outer, name, owner));
       }
       const top = chain.at(-1) ?? base;
       let written = 0;
       for (const file of files) {
         if (!file.path.startsWith(root.prefix)) continue;
         if (++written % breath === 0) await new Promise<void>((resolve) => setImmediate(resolve));
-        const facts = writeFile(top, file.path.slice(root.prefix.length).split("/"), file, owner);
+        const facts = await writeFile(top, file.path.slice(root.prefix.length).split("/"), file, owner);
         stored.set(file.path, known(facts, file.bytes.length, file.bytes, hashOf(file.bytes)));
       }
     } finally {

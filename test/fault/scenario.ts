@@ -118,6 +118,12 @@ export const runFaults = async (
     slowestMs: slowestOf(during, journal.faults),
     faults: journal.faults.length,
     setupErrors: setupErrorsOf(journal.calls),
-    notes: [],
+    notes: [
+      ...new Set(
+        journal.attempts.flatMap(({ outcome }) =>
+          outcome.kind === "failed" ? [`${outcome.code}: ${outcome.message}`] : [],
+        ),
+      ),
+    ],
   };
 };

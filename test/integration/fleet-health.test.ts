@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { RetireReason, Runtime } from "../../src/fleet/fleet.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
@@ -19,6 +20,9 @@ test("a runtime that stands still is noticed and gone within interval and deadli
   const bystander = await t.fleet.runtimeFor(user("b"));
   await createSession(runtime, "s1");
   process.kill(runtime.pid, "SIGSTOP");
+  await eventually(() => readFileSync(`/proc/${runtime.pid}/stat`, "latin1").includes(") T "), {
+    what: "it is stopped",
+  });
   const began = performance.now();
   const pending = runtime.peer.request("session.metadata.snapshot", { sessionId: "s1" });
   const settled = expect(pending).rejects.toMatchObject({ code: "connection_closed" });

@@ -182,13 +182,29 @@ export const replayOf = (calls: Calls): Calls => {
   return made;
 };
 
+/** What the history tells once there is one, and what of it is replaced by the same. */
+const toldByHistory: Readonly<Record<string, string>> = {
+  "session.mode.set": "mode",
+  "session.permissions.setMode": "permissions",
+  "session.agent.select": "agent",
+  "session.agent.deselect": "agent",
+};
+
+/** The calls to make again in a session that has no history yet, after this one has succeeded. */
+export const unwrittenAfter = (calls: Calls, method: string, params: JsonObject): Calls => {
+  const about = toldByHistory[method];
+  return about === undefined
+    ? calls
+    : [...calls.filter((call) => toldByHistory[call.method] !== about), { method, params }];
+};
+
+const isMadeAgain = (method: string): boolean =>
+  method in replayed || method in toldByHistory || method === modifyRules || method === configure;
+
 /** Reads stored calls; what is not of those that are made again is left out. */
 export const parseCalls = (value: unknown): Calls =>
   listOf(value).flatMap((call) =>
-    isObject(call) &&
-    typeof call.method === "string" &&
-    (call.method in replayed || call.method === modifyRules || call.method === configure) &&
-    isObject(call.params)
+    isObject(call) && typeof call.method === "string" && isMadeAgain(call.method) && isObject(call.params)
       ? [
           {
             method: call.method,

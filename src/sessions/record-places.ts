@@ -17,10 +17,6 @@ const named = [
   "configDir",
 ] as const;
 
-/** Below one of them, not one of them itself: there a process is without being told. */
-export const isBelow = (path: string, places: Places): boolean =>
-  path.startsWith(`${places.work}/`) || path.startsWith(`${places.home}/`);
-
 const movedPath = (path: string, from: Places, to: Places): string => {
   for (const place of ["work", "home"] as const)
     if (path === from[place] || path.startsWith(`${from[place]}/`))

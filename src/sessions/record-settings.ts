@@ -1,5 +1,4 @@
 import { isObject, type Json, type JsonObject } from "../kernel/json.ts";
-import { isBelow, type Places } from "./record-places.ts";
 
 /** What a session is created or resumed with, and the options that are given after that and so count more. */
 export interface Settings {
@@ -108,13 +107,10 @@ export const afterAgent = (settings: Settings): Settings =>
   settings.parameters.agent === undefined ? settings : withParameters(settings, { agent: undefined });
 
 /**
- * After the session went to another directory. Its files know which, and bear one that is gone; the parameter of create
- * would undo it. Only a directory of the runtime's own is called otherwise in the next one.
+ * After the session went to a directory. Its files would tell it too, but not which directory of a runtime's own that
+ * is in the next one, nor whether the policy still allows it.
  */
-export const afterDirectory = (settings: Settings, directory: string, own: Places | undefined): Settings => {
-  const workingDirectory = own !== undefined && isBelow(directory, own) ? directory : undefined;
-  const { parameters, options } = settings;
-  return parameters.workingDirectory === workingDirectory && options.workingDirectory === undefined
+export const afterDirectory = (settings: Settings, directory: string): Settings =>
+  settings.parameters.workingDirectory === directory && settings.options.workingDirectory === undefined
     ? settings
-    : withParameters(settings, { workingDirectory });
-};
+    : withParameters(settings, { workingDirectory: directory });

@@ -6,6 +6,7 @@ import {
   parseCalls,
   type RecordedCall,
   replayOf,
+  unwrittenAfter,
 } from "./record-calls.ts";
 import { moved, movedSettings, type Places } from "./record-places.ts";
 import {
@@ -21,16 +22,24 @@ import {
 /**
  * What a session must be resumed with, so that it goes on as if it had never left a runtime's memory. `parameters` are
  * those of create and resume that belong to the session (not to a connection, see gateway/declarations.ts), without
- * secrets; `options` are what `session.options.update` changed since; `calls` are made again after both; `facts` is
- * what lists show of the session without asking a runtime; `places` is where it was last awake.
+ * secrets; `options` are what `session.options.update` changed since; `calls` are made again after both;
+ * `unwritten`, while nothing has been said and so there is no history, are those that it will tell; `facts` is what
+ * lists show of the session without asking a runtime; `places` is where it was last awake.
  */
 export interface SessionRecord extends Settings {
   readonly calls: readonly RecordedCall[];
+  readonly unwritten?: readonly RecordedCall[];
   readonly facts: { readonly cwd?: string; readonly clientName?: string };
   readonly places?: Places;
 }
 
-export const emptyRecord: SessionRecord = { parameters: {}, options: {}, calls: [], facts: {} };
+export const emptyRecord: SessionRecord = {
+  parameters: {},
+  options: {},
+  calls: [],
+  unwritten: [],
+  facts: {},
+};
 
 /** Kept when a resume does not name them: a bare runtime keeps the model, and a credential must not vanish by omission. */
 const sticky = [
@@ -64,7 +73,7 @@ export const recordAfterResume = (record: SessionRecord, parameters: JsonObject)
 
 /** The record after the session left memory because its last client did: approvals and the like end with it, as in a bare runtime. */
 export const recordAfterLeaving = (record: SessionRecord): SessionRecord =>
-  record.calls.length === 0 ? record : { ...record, calls: [] };
+  withCalls(record, record.calls.length === 0 ? record.calls : []);
 
 /**
  * Folds what an event of the runtime changes for good. Returns the same record when nothing does; events of subagents
@@ -82,7 +91,9 @@ export const recordAfterEvent = (
       return withSettings(record, afterModelChange(record, data));
     case "subagent.selected":
     case "subagent.deselected":
-      return withSettings(record, afterAgent(record));
+      return record.unwritten === undefined ? withSettings(record, afterAgent(record)) : record;
+    case "user.message":
+      return begun(record);
     case "permission.completed":
       return withCalls(record, callsAfterApproval(record.calls, data.result));
     case "session.permissions_changed":
@@ -92,18 +103,24 @@ export const recordAfterEvent = (
     case "session.start":
     case "session.resume": {
       const cwd = isObject(data.context) ? data.context.cwd : undefined;
-      return typeof cwd === "string" ? withFact(record, cwd) : record;
+      return typeof cwd === "string" ? inDirectory(record, cwd) : record;
     }
     default:
       return record;
   }
 };
 
-const withFact = (record: SessionRecord, cwd: string): SessionRecord =>
-  cwd === record.facts.cwd ? record : { ...record, facts: { ...record.facts, cwd } };
+const inDirectory = (record: SessionRecord, cwd: string): SessionRecord => {
+  const settled = withSettings(record, afterDirectory(record, cwd));
+  return cwd === settled.facts.cwd ? settled : { ...settled, facts: { ...settled.facts, cwd } };
+};
 
-const inDirectory = (record: SessionRecord, cwd: string): SessionRecord =>
-  withFact(withSettings(record, afterDirectory(record, cwd, record.places)), cwd);
+/** The history has begun, and from now on tells what it can. */
+const begun = (record: SessionRecord): SessionRecord => {
+  if (record.unwritten === undefined) return record;
+  const { unwritten: _told, ...rest } = record;
+  return withSettings(rest, afterAgent(rest));
+};
 
 /**
  * Folds a successful call of a session method. The parameters must be free of secrets. Returns the same record when
@@ -117,7 +134,10 @@ export const recordAfterCall = (
 ): SessionRecord => {
   if (isObject(result) && result.success === false) return record;
   const settled = withSettings(record, settingsAfter(record, method, params));
-  return withCalls(settled, callsAfter(settled.calls, method, params));
+  const made = withCalls(settled, callsAfter(settled.calls, method, params));
+  if (made.unwritten === undefined) return made;
+  const unwritten = unwrittenAfter(made.unwritten, method, params);
+  return unwritten === made.unwritten ? made : { ...made, unwritten };
 };
 
 /** Folds a successful `session.options.update`. */
@@ -161,17 +181,24 @@ export const recordIn = (record: SessionRecord, places: Places): SessionRecord =
   if (from?.home === to.home && from.work === to.work) return record;
   if (from === undefined) return { ...record, places: to };
   const { cwd } = record.facts;
+  const movedCalls = (calls: readonly RecordedCall[]): readonly RecordedCall[] =>
+    calls.map((call) => ({ ...call, params: moved(call.params, from, to) }));
   return {
     parameters: movedSettings(record.parameters, from, to),
     options: movedSettings(record.options, from, to),
-    calls: record.calls.map((call) => ({ ...call, params: moved(call.params, from, to) })),
+    calls: movedCalls(record.calls),
+    ...(record.unwritten !== undefined && { unwritten: movedCalls(record.unwritten) }),
     facts: { ...record.facts, ...(cwd !== undefined && { cwd: moved(cwd, from, to) }) },
     places: to,
   };
 };
 
-/** What to call, one after the other, when the session has been resumed and its options are set. One that fails is no reason not to wake. */
-export const callsOnWake = (record: SessionRecord): readonly RecordedCall[] => replayOf(record.calls);
+/**
+ * What to call, one after the other, when the session has been created or resumed and its options are set. One that
+ * fails is no reason not to wake.
+ */
+export const callsOnWake = ({ unwritten = [], calls }: SessionRecord): readonly RecordedCall[] =>
+  replayOf([...unwritten, ...calls]);
 
 const parsePlaces = (value: unknown): Places | undefined =>
   isObject(value) && typeof value.home === "string" && typeof value.work === "string"
@@ -192,6 +219,7 @@ export const parseRecord = (text: string): SessionRecord => {
     parameters: parameters ?? {},
     options: options ?? {},
     calls: parseCalls(value.calls),
+    ...(Array.isArray(value.unwritten) && { unwritten: parseCalls(value.unwritten) }),
     facts: { ...facts },
     ...(places !== undefined && { places }),
   };

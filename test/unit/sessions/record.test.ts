@@ -16,7 +16,9 @@ import {
   type SessionRecord,
 } from "../../../src/sessions/record.ts";
 
-const withParameters = (parameters: JsonObject): SessionRecord => ({ ...emptyRecord, parameters });
+/** Of a session in which something has been said. */
+const withParameters = (parameters: JsonObject): SessionRecord =>
+  recordAfterEvent({ ...emptyRecord, parameters }, "user.message", {});
 
 describe("a change of model in the record", () => {
   const chosen = withParameters({ model: "one", reasoningEffort: "high", clientName: "c" });
@@ -113,27 +115,23 @@ describe("settings", () => {
 describe("the directory of a session", () => {
   const first = { home: "/boxes/1/home", work: "/boxes/1/work" };
   const second = { home: "/boxes/2/home", work: "/boxes/2/work" };
-  const moved = (cwd: string) =>
-    recordAfterEvent(
-      recordIn(withParameters({ workingDirectory: "/srv/a" }), first),
-      "session.context_changed",
-      {
-        cwd,
-      },
-    );
 
-  it("is left to the session's files, which bear that it is gone", () => {
-    const { parameters, facts } = moved("/srv/b");
-    expect(parameters).toEqual({});
+  it("is a parameter, whatever an option said before", () => {
+    const record = recordAfterOptions(recordIn(emptyRecord, first), { workingDirectory: "/srv/a" });
+    const { parameters, options, facts } = recordAfterEvent(record, "session.context_changed", {
+      cwd: "/srv/b",
+    });
+    expect(parameters).toEqual({ workingDirectory: "/srv/b" });
+    expect(options).toEqual({});
     expect(facts).toEqual({ cwd: "/srv/b" });
   });
 
-  it("is a parameter below the runtime's own, and another one in the next runtime", () => {
-    const record = moved("/boxes/1/work/sub");
-    expect(record.parameters).toEqual({ workingDirectory: "/boxes/1/work/sub" });
+  it.each(["/boxes/1/work", "/boxes/1/work/sub"])("is another one in the next runtime: %s", (cwd) => {
+    const record = recordAfterEvent(recordIn(emptyRecord, first), "session.start", { context: { cwd } });
     const next = recordIn(record, second);
-    expect(next.parameters).toEqual({ workingDirectory: "/boxes/2/work/sub" });
-    expect(next.facts).toEqual({ cwd: "/boxes/2/work/sub" });
+    const moved = cwd.replace("1", "2");
+    expect(next.parameters).toEqual({ workingDirectory: moved });
+    expect(next.facts).toEqual({ cwd: moved });
     expect(recordIn(next, second)).toBe(next);
     expect(recordWithoutDirectory(next).parameters).toEqual({});
   });
@@ -167,6 +165,34 @@ it("nothing made for a session's memory outlives its last client", () => {
   expect(callsOnWake(recordAfterLeaving(record))).toEqual([]);
 });
 
+describe("before anything is said", () => {
+  const fresh: SessionRecord = { ...emptyRecord, parameters: { agent: "a", workingDirectory: "/srv/a" } };
+  const changed = (
+    [
+      ["session.mode.set", { mode: "plan" }],
+      ["session.mode.set", { mode: "autopilot" }],
+      ["session.agent.select", { name: "b" }],
+      ["session.agent.deselect", {}],
+    ] as const
+  ).reduce((record, [method, params]) => recordAfterCall(record, method, params, {}), fresh);
+
+  it("calls are made again that a history would tell", () => {
+    expect(callsOnWake(changed)).toEqual([
+      { method: "session.mode.set", params: { mode: "autopilot" } },
+      { method: "session.agent.deselect", params: {} },
+    ]);
+    expect(parseRecord(JSON.stringify(changed))).toEqual(changed);
+    expect(recordAfterEvent(changed, "subagent.deselected", {}).parameters).toEqual(fresh.parameters);
+  });
+
+  it("lasts until the first message", () => {
+    const begun = recordAfterEvent(changed, "user.message", {});
+    expect(callsOnWake(begun)).toEqual([]);
+    expect(begun.parameters).toEqual({ workingDirectory: "/srv/a" });
+    expect(recordAfterCall(begun, "session.mode.set", { mode: "plan" }, {})).toBe(begun);
+  });
+});
+
 describe("a stored record", () => {
   it("comes back as it was written", () => {
     let record = recordIn(withParameters({ model: "one" }), { home: "/h", work: "/w" });
@@ -185,6 +211,7 @@ describe("a stored record", () => {
       '{"calls":[1,{"method":"session.shell.exec","params":{}},{"method":"x"}],"places":4}',
     ],
   ])("that is %s is one without calls", (_what, text) => {
-    expect(parseRecord(text)).toEqual(emptyRecord);
+    const { unwritten: _none, ...begun } = emptyRecord;
+    expect(parseRecord(text)).toEqual(text === "[]" ? emptyRecord : begun);
   });
 });

@@ -18,9 +18,13 @@ const understood: ReadonlySet<string> = new Set([
   "assistant.usage",
   "model.turn_failed",
   "session.background_tasks_changed",
+  "session.context_changed",
   "session.model_change",
+  "session.permissions_changed",
   "session.resume",
   "session.title_changed",
+  "subagent.deselected",
+  "subagent.selected",
 ]);
 
 /** How long an idle waits for the error of its turn. A runtime tells both at once, but not always in this order. */
@@ -57,7 +61,7 @@ export const createEventIntake = (options: {
   readonly openRequests: OpenRequests;
   readonly heldEnds: HeldEnds;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
-  readonly onEvent: (type: string, data: unknown) => void;
+  readonly onEvent: (type: string, data: unknown, agentId: unknown) => void;
   /** Undefined when nothing of the session is kept. */
   readonly storeTurn: StoreTurn | undefined;
   readonly onNotStored: (error: unknown) => void;
@@ -77,7 +81,7 @@ export const createEventIntake = (options: {
     const data = isObject(event) ? event.data : undefined;
     if (isObject(params)) {
       turns.observe(type, data);
-      options.onEvent(type, data);
+      options.onEvent(type, data, isObject(event) ? event.agentId : undefined);
     }
     return { frame, type, params: params ?? {}, event, data };
   };

@@ -194,7 +194,7 @@ export const createSessionHost = (options: {
 
   const change: SessionHost["change"] = async (method, params) => {
     const frame = await call(method, params);
-    await keep(upstream.store());
+    await keep(upstream.foldCall(method, params as JsonObject, frame.result()).then(() => upstream.store()));
     if (method.startsWith("session.tasks.")) background.changed();
     return frame;
   };
@@ -315,9 +315,9 @@ export const createSessionHost = (options: {
         if (ending !== undefined) rows.stored(ending.turn);
       }),
     onNotStored: notStored,
-    onEvent: (type, data) => {
+    onEvent: (type, data, agentId) => {
       if (type === "session.background_tasks_changed") background.changed();
-      upstream.foldEvent(type, data);
+      upstream.foldEvent(type, data, agentId);
       if (
         !row.ephemeral &&
         type === "session.title_changed" &&

@@ -7,18 +7,27 @@ import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant } from "../models/grant.ts";
+import { judgeCall } from "../policy/judge.ts";
 import { optionsPatch } from "../policy/session-parameters.ts";
 import {
+  callsOnWake,
   parseRecord,
+  recordAfterCall,
   recordAfterEvent,
+  recordAfterLeaving,
+  recordAfterModel,
   recordAfterOptions,
   recordAfterProviders,
   recordAfterResume,
+  recordIn,
+  recordWithoutDirectory,
   type SessionRecord,
 } from "../sessions/record.ts";
+import { createPathApprovals } from "../sessions/record-approvals.ts";
 import type { SessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
+import { RpcError } from "../wire/rpc-error.ts";
 import { sessionDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
 import { type Life, nextLife, runtimeOf } from "./life.ts";
@@ -71,7 +80,9 @@ export interface SessionUpstream {
   foldOptions(options: JsonObject): Promise<void>;
   /** Keeps further providers and their models for the next wake. */
   foldProviders(shown: JsonObject): Promise<void>;
-  foldEvent(type: string, data: unknown): void;
+  foldEvent(type: string, data: unknown, agentId: unknown): void;
+  /** Keeps for the next wake what a call has changed in the runtime's memory. */
+  foldCall(method: string, params: JsonObject, result: unknown): Promise<void>;
   save(): Promise<void>;
   /** Resolves when every change of the record is stored; rejects when the last one could not be. */
   saved(): Promise<void>;
@@ -79,6 +90,12 @@ export interface SessionUpstream {
 
 /** A session with an unfinished subagent may never say that it has left (tried); nothing may wait for it for ever. */
 const leaveWithinMs = 5_000;
+/** After these the model of the rest counts again. */
+const cutsHistory: ReadonlySet<string> = new Set(["session.history.truncate", "session.history.rewind"]);
+
+const isMissingDirectory = (error: unknown): boolean =>
+  error instanceof RpcError && error.message.includes("Directory does not exist");
+
 /** Longest time for each call that opens a session in a runtime. */
 const openWithinMs = 30_000;
 
@@ -113,6 +130,7 @@ export const createSessionUpstream = (options: {
   let saving: Promise<void> = Promise.resolve();
   let lastOpened: JsonObject = {};
   let openedWith = "";
+  const pathApprovals = createPathApprovals();
 
   const call = (
     runtime: Runtime,
@@ -139,12 +157,21 @@ export const createSessionUpstream = (options: {
     extra: JsonObject,
   ): Promise<void> => {
     const united = declared();
-    const parameters = {
-      // Each process has its own, and a session is not to look for an earlier one's.
-      workingDirectory: runtime.inside.work,
-      ...upstreamParameters(policy, record.parameters, united, credentials),
-    };
-    const result = (await callSoon(runtime, method, { ...parameters, ...extra })).result();
+    const open = () =>
+      callSoon(runtime, method, {
+        // Each process has its own, and a session is not to look for an earlier one's.
+        workingDirectory: runtime.inside.work,
+        ...upstreamParameters(policy, record.parameters, united, credentials),
+        ...extra,
+      });
+    record = recordIn(record, runtime.inside);
+    const answer = await open().catch((error) => {
+      // Better without it than never again.
+      if (!isMissingDirectory(error) || method === "session.create") throw error;
+      record = recordWithoutDirectory(record);
+      return open();
+    });
+    const result = answer.result();
     lastOpened = isObject(result) ? (result as JsonObject) : {};
     openedWith = JSON.stringify(united);
     await callSoon(runtime, "session.options.update", {
@@ -156,6 +183,28 @@ export const createSessionUpstream = (options: {
       interest.handle = interestHandle(
         await callSoon(runtime, "session.eventLog.registerInterest", { eventType }),
       );
+    }
+  };
+
+  /** What was changed since the session was made and is in no file, in the order in which it was changed. */
+  const replay = async (runtime: Runtime): Promise<void> => {
+    for (const { method, params, approved } of callsOnWake(record)) {
+      if (approved !== true && !isAllowed(method, { ...params, sessionId: row.id })) continue;
+      await callSoon(runtime, method, params).catch((error) => {
+        if (!(error instanceof RpcError)) throw error;
+        log.warn({ session: row.id, method, error }, "a setting of the session could not be made again");
+      });
+    }
+  };
+
+  /** The policy may have been narrowed since. */
+  const isAllowed = (method: string, params: JsonObject): boolean => {
+    try {
+      judgeCall(policy, method, params);
+      return true;
+    } catch (error) {
+      if (error instanceof SquadronError) return false;
+      throw error;
     }
   };
 
@@ -208,6 +257,7 @@ export const createSessionUpstream = (options: {
       await state?.restore(runtime);
       if (hasHistory(runtime)) await openIn(runtime, "session.resume", resuming);
       else await openIn(runtime, "session.create", creating);
+      await replay(runtime);
     } catch (error) {
       if (runtime === undefined) options.onLeft(undefined);
       else sleep(runtime);
@@ -277,7 +327,12 @@ export const createSessionUpstream = (options: {
         await openIn(life.runtime, "session.resume", { disableResume: true });
       }
     },
-    leave: (how) => close(`session.${how}`, async () => state?.commit()),
+    leave: (how) =>
+      close(`session.${how}`, async () => {
+        await state?.commit();
+        record = recordAfterLeaving(record);
+        await save();
+      }),
     store: storeNow,
     async hibernate(may) {
       await storeNow();
@@ -325,8 +380,16 @@ export const createSessionUpstream = (options: {
       record = recordAfterProviders(record, shown);
       await save();
     },
-    foldEvent(type, data) {
-      const next = recordAfterEvent(record, type, data);
+    async foldCall(method, params, result) {
+      let next = recordAfterCall(record, method, params, result);
+      if (cutsHistory.has(method) && life.kind === "live")
+        next = recordAfterModel(next, (await call(life.runtime, "session.model.getCurrent", {})).result());
+      if (next === record) return;
+      record = next;
+      await save();
+    },
+    foldEvent(type, data, agentId) {
+      const next = pathApprovals(recordAfterEvent(record, type, data, agentId), type, data);
       const begins = !begun && type === "user.message";
       if (next === record && !begins) return;
       record = next;

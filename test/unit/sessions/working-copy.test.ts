@@ -110,7 +110,8 @@ type Step =
   | { readonly do: "truncate"; readonly path: string; readonly part: number }
   | { readonly do: "overwrite"; readonly path: string; readonly at: number; readonly text: string }
   | { readonly do: "delete" | "directory" | "chmod"; readonly path: string }
-  | { readonly do: "commit" | "refused" };
+  | { readonly do: "commit" }
+  | { readonly do: "refused" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {

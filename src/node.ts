@@ -2,6 +2,7 @@ import type { Config } from "./config/config.ts";
 import { createFleet, type Fleet } from "./fleet/fleet.ts";
 import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
 import { requireSandbox } from "./fleet/sandbox/host.ts";
+import { createExpiry } from "./gateway/expiry.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type HttpServer, openHttp } from "./http/http.ts";
 import { createIdentity, ensureFirstAdminKey, type Identity } from "./identity/identity.ts";
@@ -12,6 +13,7 @@ import { createModelCatalog } from "./models/catalog.ts";
 import { githubRoute } from "./models/grant.ts";
 import { createModelGateway } from "./models/model-gateway.ts";
 import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
+import type { Janitor } from "./sessions/janitor.ts";
 import { createUnitStates } from "./sessions/unit-state.ts";
 import { openStore } from "./store/open-store.ts";
 import { lockState } from "./store/state-lock.ts";
@@ -36,6 +38,7 @@ export interface SquadronNode {
   readonly identity: Identity;
   readonly store: Store;
   readonly fleet: Fleet;
+  readonly janitor: Janitor;
   readonly metrics: Metrics;
   readonly log: Log;
   /** Present when the node had no key at all and made its first admin key; it is told this once. */
@@ -141,6 +144,8 @@ const build = async (
     ];
   });
   await gateway.removeLeftovers();
+  const janitor = createExpiry(config, gateway.services);
+  parts.defer(() => janitor.close());
 
   const sdk = await openSdkPort({ ...config.sdk, gateway, identity, clock, log });
   parts.defer(() => sdk.close());
@@ -157,6 +162,7 @@ const build = async (
     identity,
     store,
     fleet,
+    janitor,
     metrics,
     clock,
     log,
@@ -177,6 +183,7 @@ const build = async (
     identity,
     store,
     fleet,
+    janitor,
     metrics,
     log,
     firstAdminKey,

@@ -37,6 +37,7 @@ export const session = z.looseObject({
   busy: z.boolean(),
   isolation: z.string(),
   lastUsedAt: z.string(),
+  sizeBytes: z.number(),
   usage: z.looseObject({ inputTokens: z.number(), outputTokens: z.number() }),
 });
 export type Session = z.output<typeof session>;

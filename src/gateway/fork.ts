@@ -5,39 +5,54 @@ import { storeMade } from "../sessions/session-state.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import type { Connection, SessionHost } from "./vocabulary.ts";
 
+/** What the runtime says of the fork that it has made. */
+const forkIn = async (
+  host: SessionHost,
+  params: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown> & { readonly sessionId: string }> => {
+  const result = (await host.change("sessions.fork", params)).result();
+  if (!isObject(result) || typeof result.sessionId !== "string") {
+    throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
+  }
+  return { ...result, sessionId: result.sessionId };
+};
+
 /**
  * `sessions.fork`: the fork is a session of its own, which the runtime names. It is made the caller's, with the record
  * of the one that it was forked off and under a new name, before anything is told of it.
  */
 export const forkSession = async (
-  { store, clock }: GatewayServices,
+  { store, clock, quota }: GatewayServices,
   { principal, policy }: Connection,
   host: SessionHost,
   params: Readonly<Record<string, unknown>>,
 ): Promise<Record<string, unknown>> => {
-  const result = (await host.change("sessions.fork", params)).result();
-  if (!isObject(result) || typeof result.sessionId !== "string") {
-    throw new SquadronError("upstream_error", "The runtime made a fork without an id.");
-  }
+  const place = await quota.take(principal, policy.limits);
+  const result = await forkIn(host, params).catch((error: unknown) => {
+    place.giveBack();
+    throw error;
+  });
   const name = newUuid();
   const now = clock.now();
-  await store.sessions.create(
-    {
-      ...host.row,
-      id: result.sessionId,
-      publicId: newId("ses"),
-      tenant: principal.tenant,
-      owner: principal.user,
-      createdAt: now,
-      updatedAt: now,
-      lastUsedAt: now,
-      title: typeof result.name === "string" ? result.name : null,
-      record: JSON.stringify(host.record),
-      createdUpstream: true,
-      inputTokens: 0,
-      outputTokens: 0,
-    },
-    name,
+  await place.fill(() =>
+    store.sessions.create(
+      {
+        ...host.row,
+        id: result.sessionId,
+        publicId: newId("ses"),
+        tenant: principal.tenant,
+        owner: principal.user,
+        createdAt: now,
+        updatedAt: now,
+        lastUsedAt: now,
+        title: typeof result.name === "string" ? result.name : null,
+        record: JSON.stringify(host.record),
+        createdUpstream: true,
+        inputTokens: 0,
+        outputTokens: 0,
+      },
+      name,
+    ),
   );
   const { runtime } = host;
   if (runtime === undefined)

@@ -4,6 +4,7 @@ import type { ClientInference } from "./client-inference.ts";
 import type { HostServices } from "./host-services.ts";
 import type { Hosts } from "./hosts.ts";
 import type { RequestOwners } from "./request-owners.ts";
+import type { SessionQuota } from "./session-quota.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** What a connection uses to serve its client. */
@@ -12,6 +13,7 @@ export interface GatewayServices extends Omit<HostServices, "units" | "places" |
   readonly requests: RequestOwners;
   readonly inference: ClientInference;
   readonly audit: AuditTrail;
+  readonly quota: SessionQuota;
   /** Version of the runtime that this node starts. */
   readonly runtimeVersion: string;
   /** Model ids that this principal may use. */

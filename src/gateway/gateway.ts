@@ -23,6 +23,7 @@ import type { GatewayServices } from "./gateway-services.ts";
 import { createHosts } from "./hosts.ts";
 import { createKeyConnections } from "./key-connections.ts";
 import { createRequestOwners } from "./request-owners.ts";
+import { createSessionQuota } from "./session-quota.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -115,6 +116,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     inference,
     requests,
     audit,
+    quota: createSessionQuota(store),
     githubRoutes: options.githubRoutes,
     runtimeVersion: options.runtimeVersion,
     modelsOf: options.modelsOf,

@@ -25,23 +25,25 @@ export const createHeldEnds = (options: {
   readonly asks: (connection: Connection) => boolean;
 }): HeldEnds => {
   const { clock, attachments, asks } = options;
-  const held = new Map<() => void, { readonly attachment: Attachment; cancelTimer(): void }>();
+  const held = new Map<Attachment, { tell(): void; cancelTimer(): void }>();
 
-  const release = (tell: () => void): void => {
-    const end = held.get(tell);
+  const release = (attachment: Attachment): void => {
+    const end = held.get(attachment);
     if (end === undefined) return;
-    held.delete(tell);
+    held.delete(attachment);
     end.cancelTimer();
-    if (attachments.includes(end.attachment) && !asks(end.attachment.connection)) tell();
+    if (attachments.includes(attachment) && !asks(attachment.connection)) end.tell();
   };
 
   return {
     release() {
-      for (const tell of [...held.keys()]) release(tell);
+      for (const attachment of [...held.keys()]) release(attachment);
     },
     hold(attachment, tell, after) {
+      // One that asked meanwhile, and whose question has ended too, waits for that end only.
+      held.get(attachment)?.cancelTimer();
       const ms = after === "failure" ? failedGraceMs : graceMs;
-      held.set(tell, { attachment, cancelTimer: clock.after(ms, () => release(tell)) });
+      held.set(attachment, { tell, cancelTimer: clock.after(ms, () => release(attachment)) });
     },
   };
 };

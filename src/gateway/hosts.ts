@@ -19,6 +19,10 @@ export interface Hosts {
   rename(row: OwnedSession, name: string): Promise<"renamed" | "name_taken" | "not_found">;
   /** Removes the session from its runtime, from disk and from the store; false when another did so before. */
   delete(row: SessionRow): Promise<boolean>;
+  /** Is anybody attached to it, or does it work? */
+  isInUse(sessionId: string): boolean;
+  /** As `delete`, unless the session is in use. */
+  deleteUnused(row: SessionRow): Promise<boolean>;
   /** Removes a session that could not be created, unless another client has created it meanwhile. */
   discard(row: SessionRow): Promise<void>;
   runtimeClosed(runtime: Runtime): void;
@@ -107,8 +111,16 @@ export const createHosts = (options: {
     return true;
   };
 
+  const isUnused = ({ attachments, busy, life, evictable }: SessionHost): boolean =>
+    attachments.length === 0 && !busy && (life === "hibernated" || evictable);
+
   return {
     of,
+    isInUse(sessionId) {
+      const host = opened.get(sessionId);
+      return host !== undefined && !isUnused(host);
+    },
+    deleteUnused: (row) => remove(row, isUnused),
     find: (sessionId) => opened.get(sessionId),
     list: () => [...opened.values()],
     async rename(row, name) {

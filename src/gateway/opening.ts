@@ -19,7 +19,7 @@ const claim = async (
   name: string,
   traits: NewSessionTraits,
 ): Promise<{ row: SessionRow; made: boolean }> => {
-  const { store, clock } = services;
+  const { store, clock, quota } = services;
   const { tenant, user } = principal;
   for (;;) {
     const existing = await store.sessions.byName(tenant, user, name);
@@ -52,7 +52,9 @@ const claim = async (
       outputTokens: 0,
       ttlMs: traits.ttlMs ?? null,
     };
-    if ((await store.sessions.create(row, name)) === "created")
+    const place = traits.ephemeral ? undefined : await quota.take(principal, policy.limits);
+    const create = () => store.sessions.create(row, name);
+    if ((await (place === undefined ? create() : place.fill(create))) === "created")
       return { row: { ...row, sizeBytes: 0 }, made: true };
   }
 };
@@ -95,6 +97,7 @@ const open = async (
     ownInference: services.inference.offers(connection),
   });
   await hold(attachment);
+  if (!row.ephemeral) services.useLedger.used(row.id, 0, 0);
   services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
   return { ...result, sessionId: name, nativeSessionId: name };
 };

@@ -72,7 +72,7 @@ const describeKey = ({ id, tenant, user, roles, label, createdAt, lastUsedAt, re
 });
 
 /** The tenants that a request is about. Throws `forbidden` for one that its sender does not administer. */
-const scopeOf = (request: FastifyRequest, asked: string | undefined): { readonly tenant?: string } => {
+export const scopeOf = (request: FastifyRequest, asked: string | undefined): { readonly tenant?: string } => {
   const own = administeredTenant(callerOf(request).principal);
   if (own !== undefined && asked !== undefined && asked !== own) {
     throw new SquadronError("forbidden", "This key administers its own tenant only.");

@@ -5,6 +5,7 @@ import type { Fleet } from "../fleet/fleet.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Clock } from "../kernel/clock.ts";
+import type { Janitor } from "../sessions/janitor.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -15,6 +16,7 @@ export interface HttpContext {
   readonly identity: Identity;
   readonly store: Store;
   readonly fleet: Pick<Fleet, "list" | "condition">;
+  readonly janitor: Pick<Janitor, "prune">;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: Log;

@@ -40,6 +40,8 @@ const describe = ({ gateway }: Pick<HttpContext, "gateway">, row: OwnedSession) 
     model: typeof recorded === "string" ? recorded : null,
     createdAt: isoTime(row.createdAt),
     lastUsedAt: isoTime(row.lastUsedAt),
+    ttlMs: row.ttlMs,
+    sizeBytes: row.sizeBytes,
     usage: { inputTokens: row.inputTokens, outputTokens: row.outputTokens },
   };
 };

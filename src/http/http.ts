@@ -7,6 +7,7 @@ import { newId } from "../kernel/ids.ts";
 import type { Log } from "../telemetry/log.ts";
 import { accountRoutes } from "./account-routes.ts";
 import { adminRoutes } from "./admin-routes.ts";
+import { adminSessionsRoutes } from "./admin-sessions-routes.ts";
 import { authenticate, knownCaller } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { docsRoutes } from "./docs-routes.ts";
@@ -34,7 +35,16 @@ export interface HttpServer {
 
 export type HttpOptions = Pick<
   HttpContext,
-  "gateway" | "identity" | "store" | "fleet" | "metrics" | "clock" | "log" | "drain" | "drainTimeoutMs"
+  | "gateway"
+  | "identity"
+  | "store"
+  | "fleet"
+  | "janitor"
+  | "metrics"
+  | "clock"
+  | "log"
+  | "drain"
+  | "drainTimeoutMs"
 > & {
   readonly host: string;
   /** 0 takes a free one. */
@@ -126,7 +136,14 @@ export const buildHttpApp = async (
     api.addHook("preValidation", async (request) => {
       request.body ??= {};
     });
-    for (const routes of [promptsRoutes, sessionsRoutes, messagesRoutes, accountRoutes, adminRoutes])
+    for (const routes of [
+      promptsRoutes,
+      sessionsRoutes,
+      messagesRoutes,
+      accountRoutes,
+      adminRoutes,
+      adminSessionsRoutes,
+    ])
       routes(api, context);
   });
   await app.ready();

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { durationForm, formatDuration, parseDuration } from "../kernel/units.ts";
 
 /** Every error response; `code` is stable, `detail` is for people. */
 export const problem = z
@@ -27,6 +28,22 @@ export const usage = z.object({ inputTokens: z.int(), outputTokens: z.int() }).m
 export const visibility = z.enum(["private", "shared"]);
 export const cursor = z.string().min(1).max(500).describe("`next` of the page before");
 export const limit = (most: number) => z.coerce.number().int().min(1).max(most).default(Math.min(50, most));
+
+const ttlRange = { min: 60_000, max: 3_650 * 86_400_000 } as const;
+const ttlWhat = `${durationForm} or a number of milliseconds, from ${formatDuration(ttlRange.min)} to ${formatDuration(ttlRange.max)}`;
+
+/** Milliseconds of what a client gives as a duration; undefined for what is none. */
+export const durationMs = (given: string | number): number | undefined =>
+  typeof given === "number" ? given : parseDuration(given);
+const isTtl = (given: string | number): boolean => {
+  const ms = durationMs(given);
+  return ms !== undefined && Number.isInteger(ms) && ms >= ttlRange.min && ms <= ttlRange.max;
+};
+/** How long a session may lie unused before it is deleted. */
+export const ttl = z
+  .union([z.string().max(30), z.number()])
+  .refine(isTtl, `It must be ${ttlWhat}.`)
+  .describe(`How long it may lie unused before it is deleted: ${ttlWhat}`);
 export const name = z.string().min(1).max(200);
 export const sessionParams = z.object({
   id: z.string().max(200).describe("The session's public id, `ses_…`"),
@@ -66,6 +83,8 @@ const describedSession = z.object({
   model: z.string().nullable(),
   createdAt: time,
   lastUsedAt: time,
+  ttlMs: z.int().nullable().describe("How long it may lie unused; null: as long as the tenant's may"),
+  sizeBytes: z.int().describe("Of its stored files"),
   usage,
 });
 export const session = describedSession.meta({ id: "Session" });

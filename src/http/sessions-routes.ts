@@ -10,6 +10,7 @@ import { createCall } from "./create-call.ts";
 import { describeOwn, findSession } from "./found-session.ts";
 import {
   cursor,
+  durationMs,
   failures,
   limit,
   model,
@@ -17,6 +18,7 @@ import {
   session,
   sessionParams,
   systemMessage,
+  ttl,
   visibility,
 } from "./schemas.ts";
 
@@ -58,14 +60,21 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
           visibility: visibility.optional(),
           model: model.optional(),
           systemMessage: systemMessage.optional(),
+          ttl: ttl.optional(),
         }),
         response: { 201: session, ...failures },
       },
     },
     async (request, reply) => {
-      const { name = newUuid(), visibility = "private", ...asked } = request.body;
+      const { name = newUuid(), visibility = "private", ttl, ...asked } = request.body;
+      const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
       await askOnce(context, request, reply, (connection) =>
-        connection.create(createCall(name, asked), { ephemeral: false, visibility, mustBeNew: true }),
+        connection.create(createCall(name, asked), {
+          ephemeral: false,
+          visibility,
+          mustBeNew: true,
+          ...(ttlMs !== undefined && { ttlMs }),
+        }),
       );
       const row = await named(request, name);
       if (row === undefined)
@@ -137,18 +146,25 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     {
       schema: {
         operationId: "changeSession",
-        summary: "Change a session's name or title",
-        description: "The name is your own; the title is the same for all who take part.",
+        summary: "Change a session's name, title or time to live",
+        description: "The name is your own; title and time are the same for all who take part.",
         tags,
         params: sessionParams,
         body: z
-          .strictObject({ name: name.optional(), title: z.string().min(1).max(500).optional() })
-          .refine(({ name, title }) => name !== undefined || title !== undefined, "Give a name or a title."),
+          .strictObject({
+            name: name.optional(),
+            title: z.string().min(1).max(500).optional(),
+            ttl: ttl.nullable().optional().describe("null: as long as the tenant's sessions may"),
+          })
+          .refine(
+            (given) => Object.values(given).some((value) => value !== undefined),
+            "Give a name, a title or a ttl.",
+          ),
         response: { 200: session, ...failures },
       },
     },
     async (request, reply) => {
-      const { title, name } = request.body;
+      const { title, name, ttl } = request.body;
       const row = await findSession(context, request, request.params.id);
       if (title !== undefined) {
         await askOnce(context, request, reply, async (connection) => {
@@ -157,6 +173,8 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         });
         await store.sessions.update(row.id, { title });
       }
+      if (ttl !== undefined)
+        await store.sessions.update(row.id, { ttlMs: ttl === null ? null : (durationMs(ttl) ?? null) });
       if (name !== undefined && name !== row.name) {
         const renamed = await context.gateway.services.hosts.rename(row, name);
         if (renamed === "name_taken") throw await nameTaken(request, name);

@@ -1,5 +1,5 @@
 import type { Clock } from "../kernel/clock.ts";
-import type { OwnedSession, Store } from "../store/store.ts";
+import type { OwnedSession, SessionUse, Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** How long sessions may lie unused, in milliseconds; a session's own limit goes before these. */
@@ -15,18 +15,24 @@ export interface PruneOptions {
   readonly unusedForMs?: number;
   /** Only say what would go. */
   readonly dryRun: boolean;
-  /** At most so many. */
+  /** Looks at so many at most. */
   readonly limit: number;
 }
 
 export interface Pruned {
+  /** What is gone, or would go. */
   readonly sessions: readonly OwnedSession[];
+  /** Past their time, but somebody has them open or they work: that counts as a use. */
+  readonly inUse: number;
+  /** Could not be deleted; the log has the reasons. */
+  readonly failed: number;
   /** Were there more than the limit? */
   readonly more: boolean;
 }
 
 /** Deletes what nobody has used for as long as its time to live, a few at a time, never what is in use. */
 export interface Janitor {
+  /** Rejects with `store_unavailable`. */
   prune(options: PruneOptions): Promise<Pruned>;
   /** Ends the periodic runs; resolves when a running one has ended. */
   close(): Promise<void>;
@@ -34,6 +40,8 @@ export interface Janitor {
 
 /** Between two runs, give or take a quarter, so that several nodes do not run at once. */
 const everyMs = 10 * 60_000;
+/** Between two batches of one run: others want to use the store too. */
+const pauseMs = 1_000;
 const batch = 100;
 
 export const createJanitor = (options: {
@@ -43,39 +51,61 @@ export const createJanitor = (options: {
   readonly timesToLive: TimesToLive;
   /** Between 0 and 1. */
   readonly random?: () => number;
+  /** Writes down what is known of the use of sessions. */
+  readonly noteUses: () => Promise<void>;
   /** Is anybody attached to it, or does it work? */
   readonly inUse: (sessionId: string) => boolean;
   /** Deletes it unless it is in use by now; false then. */
   readonly remove: (session: OwnedSession) => Promise<boolean>;
 }): Janitor => {
-  const { clock, store, log, timesToLive, inUse, remove, random = Math.random } = options;
+  const { clock, store, log, timesToLive, noteUses, inUse, remove, random = Math.random } = options;
+  const { promise: closing, resolve: beginClosing } = Promise.withResolvers<void>();
   let cancelTimer = (): void => {};
   let running: Promise<void> = Promise.resolve();
   let closed = false;
 
   const prune: Janitor["prune"] = async ({ tenant, unusedForMs, dryRun, limit }) => {
+    await noteUses();
+    const now = clock.now();
     const found = await store.sessions.expired({
-      now: clock.now(),
+      now,
       defaultTtlMs: unusedForMs ?? timesToLive.defaultMs,
       tenantTtlMs: unusedForMs === undefined ? timesToLive.tenants : {},
       limit: limit + 1,
       ...(tenant !== undefined && { tenant }),
     });
     const gone: OwnedSession[] = [];
+    const uses: SessionUse[] = [];
+    let failed = 0;
     for (const session of found.slice(0, limit)) {
       if (closed) break;
-      if (inUse(session.id)) continue;
-      if (dryRun || (await remove(session))) gone.push(session);
+      const { id } = session;
+      try {
+        if (!inUse(id) && (dryRun || (await remove(session)))) gone.push(session);
+        else uses.push({ id, at: now, inputTokens: 0, outputTokens: 0 });
+      } catch (error) {
+        failed++;
+        log.warn({ session: id, error }, "a session past its time could not be deleted");
+      }
     }
-    return { sessions: gone, more: found.length > limit };
+    if (!dryRun && uses.length > 0) await store.sessions.used(uses);
+    return { sessions: gone, inUse: uses.length, failed, more: found.length > limit };
+  };
+
+  const pause = (): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = clock.after(pauseMs, resolve);
+    return Promise.race([promise, closing]).finally(cancel);
   };
 
   const sweep = async (): Promise<void> => {
-    for (;;) {
-      const { sessions, more } = await prune({ dryRun: false, limit: batch });
+    await store.state.removeOrphans(batch);
+    while (!closed) {
+      const { sessions, inUse, more } = await prune({ dryRun: false, limit: batch });
       if (sessions.length > 0) log.info({ count: sessions.length }, "sessions past their time were deleted");
-      // What is in use would be found again at once.
-      if (!more || sessions.length === 0 || closed) break;
+      // What could not be deleted would be found again at once.
+      if (!more || sessions.length + inUse === 0) return;
+      await pause();
     }
   };
 
@@ -93,6 +123,7 @@ export const createJanitor = (options: {
     prune,
     async close() {
       closed = true;
+      beginClosing();
       cancelTimer();
       await running;
     },

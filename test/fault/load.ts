@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Actor } from "./actor.ts";
 import { createHttpActor } from "./http-actor.ts";
 import { createJournal, type Journal, type Outcome, tally } from "./journal.ts";
-import { worthTrying } from "./outcomes.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createSdkActor } from "./sdk-actor.ts";
 import { promptFor } from "./talk.ts";
@@ -79,7 +78,7 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
       const session = random.pick(own).name;
       const marker = `m-${client}-${count}`;
       const outcome = await attempt({ actor, client, door, session, marker, random, world, journal });
-      if (!worthTrying(outcome)) continue;
+      if (outcome.kind === "answered") continue;
       const told = outcome.kind === "refused" ? outcome.retryAfterMs : undefined;
       await sleep(Math.min(told ?? 100, longestRetryMs));
     }

@@ -26,9 +26,6 @@ export const unreachable: Extract<Outcome, { kind: "refused" }> = {
   retryAfterMs: 100,
 };
 
-/** May the client try again by itself? */
-export const worthTrying = ({ kind }: Outcome): boolean => kind === "refused" || kind === "lost";
-
 export type Settled<T> =
   | { readonly kind: "ok"; readonly value: T }
   | { readonly kind: "error"; readonly error: unknown }

@@ -6,6 +6,7 @@ import { messageOf, outcomeOf, type Settled, settle, unreachable } from "./outco
 import { systemMessageOf } from "./talk.ts";
 
 const pingEveryMs = 250;
+const pingDeadlineMs = 1_000;
 
 const codeOf = (error: unknown): string | undefined => {
   const data = isObject(error) ? error.data : undefined;
@@ -90,7 +91,8 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, pingEveryMs));
       if (signal.aborted) return { kind: "hung" };
-      const pinged = await settle(of.ping(), hangMs);
+      // What was on its way when the connection ended is never answered; the next one is refused.
+      const pinged = await settle(of.ping(), pingDeadlineMs);
       if (pinged.kind === "error" && isGone(pinged.error)) {
         return { kind: "lost", reason: messageOf(pinged.error) };
       }
@@ -107,6 +109,8 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
         const { errorType, message } = data;
         const code = "code" in data && typeof data.code === "string" ? data.code : undefined;
         if (code !== undefined) told ??= outcomeOf(code, message);
+        // The protocol's words have no code: the text says what it is.
+        else if (/\bstore\b/i.test(message)) told ??= { kind: "failed", code: "store_unavailable", message };
         else if (errorType === "squadron") told ??= { kind: "interrupted", code: "session.error" };
         else told ??= { kind: "failed", code: errorType, message };
       });

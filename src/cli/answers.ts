@@ -43,6 +43,21 @@ export const session = z.looseObject({
 export type Session = z.output<typeof session>;
 export const sessionPage = z.looseObject({ sessions: z.array(session), next: z.string().optional() });
 
+export const pruned = z.looseObject({
+  sessions: z.array(
+    z.looseObject({
+      id: z.string(),
+      tenant: z.string(),
+      owner: z.string(),
+      lastUsedAt: z.string(),
+      sizeBytes: z.number(),
+    }),
+  ),
+  inUse: z.number(),
+  failed: z.number(),
+  more: z.boolean(),
+});
+
 export const key = z.looseObject({
   id: z.string(),
   tenant: z.string(),

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { type Session, sessionPage } from "./answers.ts";
 import { type NodeClient, type NodeOptions, nodeClient, nodeCommand } from "./node-client.ts";
-import { ago, note, plain, print, printJson, table } from "./terminal.ts";
+import { pruneCommand } from "./sessions-prune.ts";
+import { ago, note, plain, print, printJson, readableBytes, table } from "./terminal.ts";
 import { wholeNumber } from "./whole-number.ts";
 
 const pageSize = 200;
@@ -46,11 +47,15 @@ const listSessions = async ({ tenant, limit, json, ...options }: SessionsOptions
       session.busy ? "busy" : session.state,
       session.isolation,
       ago(session.lastUsedAt),
+      readableBytes(session.sizeBytes),
       `${session.usage.inputTokens} / ${session.usage.outputTokens}`,
       plain(session.model ?? ""),
     ]);
     print(
-      table(["SESSION", "TENANT", "OWNER", "STATE", "ISOLATION", "USED", "TOKENS IN / OUT", "MODEL"], rows),
+      table(
+        ["SESSION", "TENANT", "OWNER", "STATE", "ISOLATION", "USED", "SIZE", "TOKENS IN / OUT", "MODEL"],
+        rows,
+      ),
     );
   }
   if (more) note(`There are more; --limit shows other than the newest ${limit}.`);
@@ -63,4 +68,6 @@ export const sessionsCommand = (): Command =>
     )
     .option("-t, --tenant <tenant>", "only this tenant's")
     .option("-n, --limit <count>", "how many at most", wholeNumber(1, 100_000), 100)
-    .action(listSessions);
+    .enablePositionalOptions()
+    .action(listSessions)
+    .addCommand(pruneCommand());

@@ -59,6 +59,14 @@ export const table = (headings: readonly string[], rows: readonly (readonly stri
     .join("\n");
 };
 
+/** `57.3 KiB` and the like. */
+export const readableBytes = (bytes: number): string => {
+  const power = Math.min(4, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  return power === 0
+    ? `${bytes} B`
+    : `${(bytes / 2 ** (10 * power)).toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][power - 1]}`;
+};
+
 /** `3 min ago` and the like, for an ISO time; `never` for none. */
 export const ago = (at: string | null, now = Date.now()): string => {
   if (at === null) return "never";

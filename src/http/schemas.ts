@@ -37,11 +37,11 @@ export const durationMs = (given: string | number): number | undefined =>
   typeof given === "number" ? given : parseDuration(given);
 const isTtl = (given: string | number): boolean => {
   const ms = durationMs(given);
-  return ms !== undefined && Number.isInteger(ms) && ms >= ttlRange.min && ms <= ttlRange.max;
+  return ms !== undefined && ms >= ttlRange.min && ms <= ttlRange.max;
 };
 /** How long a session may lie unused before it is deleted. */
 export const ttl = z
-  .union([z.string().max(30), z.number()])
+  .union([z.string().max(30), z.int()])
   .refine(isTtl, `It must be ${ttlWhat}.`)
   .describe(`How long it may lie unused before it is deleted: ${ttlWhat}`);
 export const name = z.string().min(1).max(200);

@@ -1,0 +1,41 @@
+import type { Config } from "../config/config.ts";
+import { createJanitor, type Janitor } from "../sessions/janitor.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+
+/** In whose name the node itself acts. */
+const nodeUser = "squadron";
+
+/** The janitor of this node's sessions: what it deletes is audited, and its owner's clients are told. */
+export const createExpiry = (
+  { defaults, tenants }: Pick<Config, "defaults" | "tenants">,
+  services: GatewayServices,
+): Janitor => {
+  const { clock, store, log, hosts, useLedger, audit, connectionsOf } = services;
+  return createJanitor({
+    clock,
+    store,
+    log,
+    timesToLive: {
+      defaultMs: defaults.sessions.ttlMs,
+      tenants: Object.fromEntries(
+        Object.entries(tenants).map(([tenant, { sessions }]) => [tenant, sessions.ttlMs]),
+      ),
+    },
+    noteUses: useLedger.flush,
+    inUse: hosts.isInUse,
+    async remove(session) {
+      // A turn may have begun and ended since the janitor looked.
+      await useLedger.flush();
+      const row = await store.sessions.byId(session.id);
+      if (row?.lastUsedAt !== session.lastUsedAt || !(await hosts.deleteUnused(row))) return false;
+      const { tenant, owner, publicId, name } = session;
+      audit.record(
+        { tenant, user: nodeUser, roles: [] },
+        { action: "session.expire", target: publicId, outcome: "ok" },
+      );
+      for (const { link } of connectionsOf({ tenant, user: owner }))
+        link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
+      return true;
+    },
+  });
+};

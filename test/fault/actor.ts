@@ -12,6 +12,7 @@ export interface ActorOptions {
 
 /** A client of the node. It opens what it needs, again after its connection has ended, but sends each message once. */
 export interface Actor {
-  say(session: string, prompt: string): Promise<Outcome>;
+  /** `shared`: others may talk in this session too. */
+  say(session: string, prompt: string, shared: boolean): Promise<Outcome>;
   close(): Promise<void>;
 }

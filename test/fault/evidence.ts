@@ -38,6 +38,7 @@ export const closingRound = async (options: {
             client,
             door: "sdk",
             session,
+            shared: false,
             marker,
             random,
             world,

@@ -157,8 +157,8 @@ const checkOrder = (exchanges: readonly Exchange[], report: Report): void => {
   }
 };
 
-/** Faults that end right before a message is sent may still be what it runs into. */
-const aftermathMs = 1_000;
+/** A runtime that was harmed before a message is sent may still be what it runs into. */
+const leastAftermathMs = 1_000;
 
 const checkTimes = (evidence: Evidence, violations: Violation[]): void => {
   const { attempts, calls, faults, settleMs } = evidence;
@@ -166,6 +166,7 @@ const checkTimes = (evidence: Evidence, violations: Violation[]): void => {
     const add = (kind: ViolationKind, detail: string) => violations.push({ kind, session, marker, detail });
     if (outcome.kind === "hung") add("hung", `Nothing came in ${Math.round(settledAt - sentAt)} ms.`);
     if (outcome.kind !== "interrupted") continue;
+    const aftermathMs = Math.max(leastAftermathMs, settleMs);
     const near = faults.filter(({ at }) => at >= sentAt - aftermathMs && at <= settledAt);
     if (near.length === 0) add("unprovoked", `It was interrupted (${outcome.code}) though nothing happened.`);
     else if (near.every(({ at }) => settledAt - Math.max(at, sentAt) > settleMs)) {

@@ -19,6 +19,8 @@ export interface LoadPlan {
 export interface LoadSession {
   readonly name: string;
   readonly user: User;
+  /** Do two clients talk in it? */
+  readonly shared: boolean;
 }
 
 /** Clients that talk at random until they are told to stop. */
@@ -32,7 +34,6 @@ export interface Load {
   answered(more: number, deadlineMs?: number): Promise<void>;
 }
 
-const sessionsPerPair = 2;
 const longestRetryMs = 1_000;
 
 /** Sends one message and writes down how it ended. */
@@ -41,23 +42,24 @@ export const attempt = async (options: {
   readonly client: string;
   readonly door: "sdk" | "http";
   readonly session: string;
+  readonly shared: boolean;
   readonly marker: string;
   readonly random: Random;
   readonly world: World;
   readonly journal: Journal;
 }): Promise<Outcome> => {
-  const { actor, client, door, session, marker, random, world, journal } = options;
+  const { actor, client, door, session, shared, marker, random, world, journal } = options;
   const earlier = journal.attempts.filter((one) => one.session === session).length;
   const { text, recalls } = promptFor(marker, session, { random, earlier });
   const sentAt = world.now();
-  const outcome = await actor.say(session, text);
+  const outcome = await actor.say(session, text, shared);
   journal.attempts.push({ marker, client, door, session, recalls, sentAt, settledAt: world.now(), outcome });
   return outcome;
 };
 
 /**
- * Starts the load. Clients come in pairs, one by the SDK and one by HTTP, of one user and with the same sessions, so that
- * every session is used through both doors, sometimes at once. The users' sessions are in every isolation.
+ * Starts the load. Clients come in pairs of one user, one by the SDK and one by HTTP. Each has a session for itself, and
+ * both have one together. The users' sessions are in every isolation.
  */
 export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs = 60 }: LoadPlan): Load => {
   const journal = createJournal();
@@ -75,9 +77,9 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
     const door = index % 2 === 0 ? "sdk" : "http";
     for (let count = 1; !stopping.signal.aborted; count++) {
       await sleep(random.below(paceMs));
-      const session = random.pick(own).name;
+      const { name: session, shared } = random.pick(own);
       const marker = `m-${client}-${count}`;
-      const outcome = await attempt({ actor, client, door, session, marker, random, world, journal });
+      const outcome = await attempt({ actor, client, door, session, shared, marker, random, world, journal });
       if (outcome.kind === "answered") continue;
       const told = outcome.kind === "refused" ? outcome.retryAfterMs : undefined;
       await sleep(Math.min(told ?? 100, longestRetryMs));
@@ -88,8 +90,9 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
     const pair = Math.floor(index / 2);
     const user = users[pair % users.length];
     if (user === undefined) throw new Error("There are no users.");
-    const own = Array.from({ length: sessionsPerPair }, (_, at) => ({ name: `s-${pair}-${at}`, user }));
-    if (index % 2 === 0) sessions.push(...own);
+    const together = { name: `s-${pair}-both`, user, shared: true };
+    const own = [together, { name: `s-${pair}-${index % 2 === 0 ? "sdk" : "http"}`, user, shared: false }];
+    sessions.push(...(index % 2 === 0 ? own : own.slice(1)));
     const client = `${index % 2 === 0 ? "sdk" : "http"}${index}`;
     const options = { name: client, user, world, journal, hangMs };
     const actor = index % 2 === 0 ? createSdkActor(options) : createHttpActor(options);

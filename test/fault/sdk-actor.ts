@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { CopilotClient, type CopilotSession, RuntimeConnection } from "@github/copilot-sdk";
 import { isObject } from "../../src/kernel/json.ts";
 import type { Actor, ActorOptions } from "./actor.ts";
@@ -13,11 +14,16 @@ const codeOf = (error: unknown): string | undefined => {
   return isObject(data) && typeof data.code === "string" ? data.code : undefined;
 };
 
-/** A connection that has ended answers nothing any more, and the SDK does not say so by itself. */
-const isGone = (error: unknown): boolean =>
-  codeOf(error) === undefined &&
-  /closed|disposed|not connected|ECONNRESET|EPIPE|Timeout after/i.test(messageOf(error));
+class LostConnection extends Error {
+  constructor(cause: unknown) {
+    super("The connection ended before an answer.", { cause });
+  }
+}
 
+/** On a connection that has ended nothing is sent any more. */
+const isClosed = (error: unknown): boolean =>
+  codeOf(error) === undefined && /closed|disposed/i.test(messageOf(error));
+const isBroken = (error: unknown): boolean => /ECONNRESET|EPIPE/.test(messageOf(error));
 const isRefusedConnection = (error: unknown): boolean => /ECONNREFUSED/.test(messageOf(error));
 
 /** An unmodified SDK client that connects again when its connection has ended, and opens its sessions again then. */
@@ -42,8 +48,10 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
   const failure = (error: unknown): Outcome => {
     const code = codeOf(error);
     if (code !== undefined) return outcomeOf(code, messageOf(error));
-    if (isRefusedConnection(error)) return unreachable;
-    if (isGone(error)) return { kind: "lost", reason: messageOf(error) };
+    if (error instanceof LostConnection) return { kind: "lost", reason: messageOf(error.cause) };
+    if (isRefusedConnection(error) || isClosed(error)) return unreachable;
+    if (isBroken(error)) return { kind: "lost", reason: messageOf(error) };
+    if (/^Timeout after/.test(messageOf(error))) return { kind: "hung" };
     return { kind: "failed", code: "sdk", message: messageOf(error) };
   };
 
@@ -62,9 +70,12 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
     } as const;
     const begunAt = world.now();
     const settled = await settle(
-      made.has(session)
-        ? client.resumeSession(session, config)
-        : client.createSession({ ...config, sessionId: session }),
+      whileConnected(
+        client,
+        made.has(session)
+          ? client.resumeSession(session, config)
+          : client.createSession({ ...config, sessionId: session }),
+      ),
       hangMs,
     );
     note(`${made.has(session) ? "resume" : "create"} ${session}`, begunAt, settled);
@@ -86,56 +97,104 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
     }
   };
 
-  /** Resolves when the connection has ended, as far as a client can find out. */
-  const connectionEnd = async (of: CopilotClient, signal: AbortSignal): Promise<Outcome> => {
-    for (;;) {
-      await new Promise((resolve) => setTimeout(resolve, pingEveryMs));
-      if (signal.aborted) return { kind: "hung" };
-      // What was on its way when the connection ended is never answered; the next one is refused.
-      const pinged = await settle(of.ping(), pingDeadlineMs);
-      if (pinged.kind === "error" && isGone(pinged.error)) {
-        return { kind: "lost", reason: messageOf(pinged.error) };
-      }
-    }
-  };
-
   return {
-    async say(session, prompt) {
+    async say(session, prompt, shared) {
       const opened = await open(session);
       if ("kind" in opened) return opened;
-      const { signal, stop } = stopper();
-      let told: Outcome | undefined;
-      const unsubscribe = opened.on("session.error", ({ data }) => {
-        const { errorType, message } = data;
-        const code = "code" in data && typeof data.code === "string" ? data.code : undefined;
-        if (code !== undefined) told ??= outcomeOf(code, message);
-        // The protocol's words have no code: the text says what it is.
-        else if (/\bstore\b/i.test(message)) told ??= { kind: "failed", code: "store_unavailable", message };
-        else if (errorType === "squadron") told ??= { kind: "interrupted", code: "session.error" };
-        else told ??= { kind: "failed", code: errorType, message };
-      });
-      const answer = opened.sendAndWait(prompt, hangMs + 1_000).then(
-        (event): Outcome => ({ kind: "answered", content: event?.data.content ?? "", turnId: undefined }),
-        (error: unknown): Outcome => told ?? failure(error),
+      const current = client;
+      if (current === undefined) return unreachable;
+      const told = errorsOf(opened);
+      const call = (shared ? askById(opened, prompt, told.first) : askAndWait(opened, prompt, hangMs)).catch(
+        (error: unknown): Outcome => told.outcome() ?? failure(error),
       );
       try {
-        const current = client;
-        const ended = current === undefined ? answer : Promise.race([answer, connectionEnd(current, signal)]);
-        const settled = await settle(ended, hangMs);
+        const settled = await settle(
+          whileConnected(current, call).catch((error: unknown): Outcome => failure(error)),
+          hangMs,
+        );
         const outcome: Outcome = settled.kind === "ok" ? settled.value : { kind: "hung" };
-        if (outcome.kind === "lost") await drop();
+        if (outcome === unreachable || outcome.kind === "lost") await drop();
         if (outcome.kind === "hung") sessions.delete(session);
         return outcome;
       } finally {
-        unsubscribe();
-        stop();
+        told.stop();
       }
     },
     close: drop,
   };
 };
 
-const stopper = (): { readonly signal: AbortSignal; stop(): void } => {
-  const controller = new AbortController();
-  return { signal: controller.signal, stop: () => controller.abort() };
+/** The SDK leaves what was pending when its connection ended without an answer; a client can find out with pings. */
+const whileConnected = async <T>(client: CopilotClient, work: Promise<T>): Promise<T> => {
+  const done = new AbortController();
+  const watch = async (): Promise<never> => {
+    for (;;) {
+      await sleep(pingEveryMs, undefined, { signal: done.signal });
+      // A ping that was on its way then has no answer either; the next one is refused.
+      const pinged = await settle(client.ping(), pingDeadlineMs);
+      if (pinged.kind === "error" && isClosed(pinged.error)) throw new LostConnection(pinged.error);
+    }
+  };
+  try {
+    return await Promise.race([work, watch()]);
+  } finally {
+    done.abort();
+  }
+};
+
+/** What `session.error` says of a message, from now on. */
+const errorsOf = (session: CopilotSession) => {
+  const { promise: first, resolve } = Promise.withResolvers<Outcome>();
+  let outcome: Outcome | undefined;
+  const stop = session.on("session.error", ({ data: { errorType, message } }) => {
+    // The protocol's words have no code: the text says what it is.
+    if (/\bstore\b/i.test(message)) outcome ??= { kind: "failed", code: "store_unavailable", message };
+    else if (errorType === "squadron") outcome ??= { kind: "interrupted", code: "session.error" };
+    else outcome ??= { kind: "failed", code: errorType, message };
+    resolve(outcome);
+  });
+  return { first, outcome: () => outcome, stop };
+};
+
+/** As every program does that is alone in its session. */
+const askAndWait = async (session: CopilotSession, prompt: string, hangMs: number): Promise<Outcome> => {
+  const event = await session.sendAndWait(prompt, hangMs + 1_000);
+  return { kind: "answered", content: event?.data.content ?? "", turnId: undefined };
+};
+
+/**
+ * As a program must that is not alone: the SDK takes the next idle for the end of its own message, and that of somebody
+ * else's may be on its way while it sends. The answer is found by the message's id here.
+ */
+const askById = async (
+  session: CopilotSession,
+  prompt: string,
+  error: Promise<Outcome>,
+): Promise<Outcome> => {
+  const answers = new Map<string, string>();
+  /** Those after which an idle has come. */
+  const ended = new Set<string>();
+  const { promise: done, resolve } = Promise.withResolvers<void>();
+  let messageId: string | undefined;
+  const look = (): void => {
+    if (messageId !== undefined && ended.has(messageId)) resolve();
+  };
+  const unsubscribe = session.on((event) => {
+    if (event.type === "session.idle") {
+      for (const id of answers.keys()) ended.add(id);
+      look();
+    }
+    if (event.type !== "assistant.message" || event.data.content === "") return;
+    const origin = event.data.originatingMessageId;
+    if (origin !== undefined) answers.set(origin, event.data.content);
+  });
+  try {
+    messageId = await session.send(prompt);
+    look();
+    const failed = await Promise.race([done, error]);
+    if (failed !== undefined) return failed;
+    return { kind: "answered", content: answers.get(messageId) ?? "", turnId: messageId };
+  } finally {
+    unsubscribe();
+  }
 };

@@ -35,8 +35,9 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
   if (user === undefined) throw new Error("There are no users.");
   const journal = createJournal();
   const actor = createSdkActor({ name: "one", user, world, journal, hangMs });
-  const sessions = Array.from({ length: clients }, (_, at) => ({ name: `s-${at}`, user }));
+  const sessions = Array.from({ length: clients }, (_, at) => ({ name: `s-${at}`, user, shared: false }));
   const random = createRandom(seed);
+  const common = { actor, client: "one", door: "sdk", shared: false, random, world, journal } as const;
   const stopping = new AbortController();
   let peak = 0;
   const watch = (async () => {
@@ -60,17 +61,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
         // A message that was refused for want of room is sent again.
         for (let tries = 0; tries < 20; tries++) {
           const marker = `m-${++count}`;
-          const options = {
-            actor,
-            client: "one",
-            door: "sdk",
-            session,
-            marker,
-            random,
-            world,
-            journal,
-          } as const;
-          const outcome = await attempt(options);
+          const outcome = await attempt({ ...common, session, marker });
           if (outcome.kind !== "refused") break;
           await sleep(Math.min(outcome.retryAfterMs ?? 200, 1_000));
         }
@@ -84,7 +75,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
     // One after the other, so that every session is there and most of them sleep.
     for (const { name: session } of sessions) {
       const marker = `m-${++count}`;
-      await attempt({ actor, client: "one", door: "sdk", session, marker, random, world, journal });
+      await attempt({ ...common, session, marker });
     }
     for (let round = 1; round <= rounds; round++) {
       const todo = { left: clients };

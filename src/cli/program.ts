@@ -16,6 +16,8 @@ const buildProgram = (): Command => {
   const program = new Command("squadron")
     .description("The multi-tenant session server for the GitHub Copilot SDK")
     .version(packageVersion())
+    // An option belongs to the command that it stands behind: several have some of the same name.
+    .enablePositionalOptions()
     .addCommand(upCommand())
     .addCommand(demoCommand())
     .addCommand(statusCommand())

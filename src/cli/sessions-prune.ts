@@ -39,7 +39,8 @@ const prune = async ({ dryRun, tenant, unusedFor, limit, json, ...options }: Pru
       readableBytes(session.sizeBytes),
     ]);
     if (rows.length > 0) print(table(["SESSION", "TENANT", "OWNER", "USED", "SIZE"], rows));
-    print(`${sessions.length} sessions ${dryRun ? "would be" : "were"} deleted.`);
+    const what = sessions.length === 1 ? "session" : "sessions";
+    print(`${sessions.length} ${what} deleted${dryRun ? " if this were no dry run" : ""}.`);
   }
   if (inUse > 0) note(`${inUse} are in use and stay.`);
   if (failed > 0) note(`${failed} could not be deleted; the node's log says why.`);

@@ -193,7 +193,10 @@ describe("what the API says about itself", () => {
         "get /v1/me",
         "get /v1/models",
         "get /v1/admin/runtimes",
+        "post /v1/admin/drain",
         "get /v1/admin/sessions",
+        "post /v1/admin/sessions/prune",
+        "get /v1/admin/usage",
         "get /v1/admin/keys",
         "post /v1/admin/keys",
         "delete /v1/admin/keys/{id}",
@@ -250,6 +253,7 @@ test("on an address that others can reach, metrics need an admin's key; a node t
   const context = {
     ...squadron.node,
     clock: systemClock,
+    drainTimeoutMs: 1_000,
     closing: closing.signal,
     working: new Set<Promise<unknown>>(),
   };

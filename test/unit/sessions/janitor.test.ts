@@ -92,6 +92,7 @@ describe("the janitor", () => {
     house.clock.advance(1);
     await eventually(async () => (await house.left()).length === 3, { what: "three are deleted" });
     expect(await house.left()).toEqual(["brief-young", "common-young", "own-long"]);
+    await eventually(() => house.clock.pending > 0, { what: "the next run is set" });
     house.clock.advance(2 * day);
     await eventually(async () => (await house.left()).length === 1, { what: "it goes on" });
     expect(await house.left()).toEqual(["own-long"]);

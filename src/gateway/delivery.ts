@@ -18,6 +18,11 @@ export interface Audience {
   readonly attachments: readonly Attachment[];
   /** The connection whose message is being answered. */
   readonly sender: Attachment["connection"] | undefined;
+  /**
+   * Has this connection ever asked in this session? It sees only ends of its own turns then: an SDK takes any end for
+   * the one that it waits for, and could send the next message while another's end is on its way.
+   */
+  hasAsked(connection: Attachment["connection"]): boolean;
   /** Has this connection a message in this session that is still to be answered, other than the present one? */
   waits(connection: Attachment["connection"]): boolean;
 }
@@ -52,7 +57,15 @@ export const receivers = (audience: Audience, type: string, data: unknown): read
         (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)),
     );
   }
-  if (turnEnds.has(type)) return audience.attachments.filter(({ connection }) => !audience.waits(connection));
+  if (turnEnds.has(type))
+    return audience.attachments.filter(
+      ({ connection }) =>
+        !audience.waits(connection) &&
+        (connection === audience.sender ||
+          audience.sender === undefined ||
+          connection.link.kind !== "sdk" ||
+          !audience.hasAsked(connection)),
+    );
   if (streamingOnly.has(type))
     return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));
   return audience.attachments;

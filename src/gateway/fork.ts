@@ -1,6 +1,7 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
+import { recordAfterLeaving } from "../sessions/record.ts";
 import { storeMade } from "../sessions/session-state.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import type { Connection, SessionHost } from "./vocabulary.ts";
@@ -46,7 +47,7 @@ export const forkSession = async (
         updatedAt: now,
         lastUsedAt: now,
         title: typeof result.name === "string" ? result.name : null,
-        record: JSON.stringify(host.record),
+        record: JSON.stringify(recordAfterLeaving(host.record)),
         createdUpstream: true,
         inputTokens: 0,
         outputTokens: 0,

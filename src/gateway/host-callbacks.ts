@@ -27,7 +27,12 @@ export const askAttachment = async (question: {
   const { method, params, log, metrics } = question;
   const kind = callbackKinds[method];
   if (kind === undefined) throw new SquadronError("method_unknown", `Squadron does not pass on ${method}.`);
-  const audience = { attachments: question.attachments, sender: question.sender, waits: () => false };
+  const audience = {
+    attachments: question.attachments,
+    sender: question.sender,
+    waits: () => false,
+    hasAsked: () => false,
+  };
   const asked = chooseFor(audience, (attachment) => canAnswer(kind, attachment, question.recordWriter));
   if (asked !== undefined) {
     const session = params.sessionId;

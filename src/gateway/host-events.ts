@@ -92,7 +92,12 @@ export const createEventIntake = (options: {
       storedAt = clock.monotonic();
     }
     const sender = turns.current?.sender;
-    const audience: Audience = { attachments, sender, waits: (connection) => turns.waits(connection) };
+    const audience: Audience = {
+      attachments,
+      sender,
+      waits: (connection) => turns.waits(connection),
+      hasAsked: (connection) => turns.hasAsked(connection),
+    };
     const to = receivers(audience, type, data);
     if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
     else if (requestEventTypes.has(type)) openRequests.closed(data);

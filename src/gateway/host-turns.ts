@@ -10,10 +10,12 @@ import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner, type TurnRunner } from "./turn-runner.ts";
-import type { Attachment } from "./vocabulary.ts";
+import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
 export interface HostTurns extends TurnRunner {
+  /** Has this connection ever sent a message in this session? */
+  hasAsked(connection: Connection): boolean;
   /** Tokens of a model call, noted in the ledger. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
 }
@@ -36,6 +38,7 @@ export const createHostTurns = (options: {
 }): HostTurns => {
   const { clock, store, metrics, log, useLedger } = options.services;
   const session = options.row.id;
+  const asked = new WeakSet<Connection>();
 
   const keep = (work: Promise<void>): void => {
     work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
@@ -117,7 +120,11 @@ export const createHostTurns = (options: {
   const interrupt = (message: string): void => {
     if (runner.current === undefined) return;
     announce(
-      options.attachments.filter(({ connection }) => !runner.waits(connection)),
+      options.attachments.filter(
+        ({ connection }) =>
+          !runner.waits(connection) &&
+          (connection === runner.current?.sender || connection.link.kind !== "sdk" || !asked.has(connection)),
+      ),
       message,
     );
     runner.interrupt(message);
@@ -130,7 +137,9 @@ export const createHostTurns = (options: {
     get waiting() {
       return runner.waiting;
     },
+    hasAsked: (connection) => asked.has(connection),
     async send(sender, params) {
+      asked.add(sender);
       if (params.mode === "immediate" && runner.current !== undefined) {
         const turn = runner.current;
         return { messageId: await submit(params), turn };

@@ -1,20 +1,39 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
-import type { Scenario, ScenarioResult } from "./scenario.ts";
+import type { ScenarioResult } from "./scenario.ts";
 
-/** Runs the short version of a scenario and expects that the node kept its word. `FAULT_ROUNDS`, `FAULT_SEED` and `FAULT_CLIENTS` change it. */
+const soak = fileURLToPath(new URL("soak.ts", import.meta.url));
+
+/**
+ * Runs the short version of a scenario, as a process of its own like the long one, and expects that the node kept its
+ * word. `FAULT_ROUNDS`, `FAULT_SEED` and `FAULT_CLIENTS` change it.
+ */
 export const expectKept = async (
-  scenario: Scenario,
+  scenario: string,
   { rounds, clients }: { readonly rounds: number; readonly clients: number },
 ): Promise<ScenarioResult> => {
-  const { FAULT_ROUNDS, FAULT_SEED, FAULT_CLIENTS } = process.env;
-  const lines: string[] = [];
-  const result = await scenario({
-    rounds: Number(FAULT_ROUNDS ?? rounds),
-    seed: Number(FAULT_SEED ?? 1),
-    clients: Number(FAULT_CLIENTS ?? clients),
-    say: (line) => lines.push(line),
+  const { FAULT_ROUNDS = String(rounds), FAULT_SEED = "1", FAULT_CLIENTS = String(clients) } = process.env;
+  const sizes = ["--rounds", FAULT_ROUNDS, "--seed", FAULT_SEED, "--clients", FAULT_CLIENTS];
+  const child = spawn(process.execPath, [soak, "--scenario", scenario, ...sizes], {
+    // It ends when its channel to us does.
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
-  expect(result.violations, lines.join("\n")).toEqual([]);
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  await new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  if (stdout === "") throw new Error(`The scenario ${scenario} gave no result: ${stderr}`);
+  const result = JSON.parse(stdout) as ScenarioResult;
+  expect(result.violations, stderr).toEqual([]);
   expect(result.outcomes.answered ?? 0).toBeGreaterThan(clients);
   return result;
 };

@@ -53,7 +53,7 @@ const good = (changes: Partial<Evidence> = {}, facts: Partial<SessionFacts> = {}
 });
 
 const kinds = (evidence: Evidence): readonly string[] => findViolations(evidence).map(({ kind }) => kind);
-const interrupted: Outcome = { kind: "interrupted", code: "runtime_gone" };
+const interrupted: Outcome = { kind: "interrupted", code: "runtime_gone", message: "gone" };
 const killed = { at: 2_050, what: "kill" };
 
 describe("the history checker", () => {

@@ -5,7 +5,7 @@ export type Outcome =
   | { readonly kind: "answered"; readonly content: string; readonly turnId: string | undefined }
   /** The node said that it has not begun with it and never will. */
   | { readonly kind: "refused"; readonly code: string; readonly retryAfterMs: number | undefined }
-  | { readonly kind: "interrupted"; readonly code: string }
+  | { readonly kind: "interrupted"; readonly code: string; readonly message: string }
   /** Any other error; the message may have been worked at. */
   | { readonly kind: "failed"; readonly code: string; readonly message: string }
   /** The connection ended first. */

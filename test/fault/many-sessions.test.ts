@@ -1,7 +1,6 @@
 import { it } from "vitest";
 import { expectKept } from "./expect-kept.ts";
-import { manySessions } from "./scenarios/many-sessions.ts";
 
 it("ten times as many sessions as places: every answer is right", { timeout: 120_000 }, async () => {
-  await expectKept(manySessions, { rounds: 2, clients: 60 });
+  await expectKept("many-sessions", { rounds: 2, clients: 60 });
 });

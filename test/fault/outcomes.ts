@@ -15,7 +15,7 @@ const interruptions = new Set(["turn_interrupted", "runtime_gone"]);
 /** What an error with this code tells a client about its message. */
 export const outcomeOf = (code: string, message: string, retryAfterMs?: number): Outcome => {
   if (refusals.has(code)) return { kind: "refused", code, retryAfterMs };
-  if (interruptions.has(code)) return { kind: "interrupted", code };
+  if (interruptions.has(code)) return { kind: "interrupted", code, message };
   return { kind: "failed", code, message };
 };
 

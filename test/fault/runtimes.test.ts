@@ -1,15 +1,14 @@
 import { expect, it } from "vitest";
 import { expectKept } from "./expect-kept.ts";
-import { hangRuntime, killRuntime } from "./scenarios/runtimes.ts";
 
 const timeout = 120_000;
 
 it("kill -9 of runtimes under load hangs no call, loses and repeats no turn", { timeout }, async () => {
-  const { faults } = await expectKept(killRuntime, { rounds: 12, clients: 20 });
+  const { faults } = await expectKept("kill-runtime", { rounds: 12, clients: 20 });
   expect(faults).toBeGreaterThan(0);
 });
 
 it("runtimes that hang do no more harm than those that die", { timeout }, async () => {
-  const { faults } = await expectKept(hangRuntime, { rounds: 1, clients: 12 });
+  const { faults } = await expectKept("hang-runtime", { rounds: 1, clients: 12 });
   expect(faults).toBeGreaterThan(0);
 });

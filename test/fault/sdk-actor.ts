@@ -149,7 +149,7 @@ const errorsOf = (session: CopilotSession) => {
   const stop = session.on("session.error", ({ data: { errorType, message } }) => {
     // The protocol's words have no code: the text says what it is.
     if (/\bstore\b/i.test(message)) outcome ??= { kind: "failed", code: "store_unavailable", message };
-    else if (errorType === "squadron") outcome ??= { kind: "interrupted", code: "session.error" };
+    else if (errorType === "squadron") outcome ??= { kind: "interrupted", code: "session.error", message };
     else outcome ??= { kind: "failed", code: errorType, message };
     resolve(outcome);
   });

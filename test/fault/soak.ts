@@ -22,6 +22,20 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   "many-sessions": manySessions,
 };
 
+/** When its connection has just ended, the SDK's library rejects a promise that nobody holds, beside the one that it gave out. */
+const endedConnection = new Set([
+  "EPIPE",
+  "ECONNRESET",
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_WRITE_AFTER_END",
+]);
+process.on("unhandledRejection", (error) => {
+  if (error instanceof Error && "code" in error && endedConnection.has(String(error.code))) return;
+  throw error;
+});
+// Whoever started us and waits for us has gone; our children are killed when we end.
+process.once("disconnect", () => process.exit(1));
+
 const { values } = parseArgs({
   options: {
     scenario: { type: "string", default: "kill-runtime" },

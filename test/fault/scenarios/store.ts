@@ -14,7 +14,8 @@ const run = promisify(execFile);
 /** Clear enough: it says that it is the store. */
 const namesTheStore = ({ outcome }: Attempt): boolean => {
   if (outcome.kind === "answered") return true;
-  return outcome.kind === "failed" ? outcome.code === "store_unavailable" : outcome.kind === "refused";
+  if (outcome.kind === "refused") return outcome.code === "store_unavailable";
+  return "message" in outcome && /\bstored?\b/i.test(outcome.message);
 };
 
 /** Longer than the store waits for another process's write. */

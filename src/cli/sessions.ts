@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { type Session, sessionPage } from "./answers.ts";
 import { type NodeClient, type NodeOptions, nodeClient, nodeCommand } from "./node-client.ts";
+import { exportCommand, importCommand } from "./sessions-archive.ts";
 import { pruneCommand } from "./sessions-prune.ts";
 import { ago, note, plain, print, printJson, readableBytes, table } from "./terminal.ts";
 import { wholeNumber } from "./whole-number.ts";
@@ -70,4 +71,6 @@ export const sessionsCommand = (): Command =>
     .option("-n, --limit <count>", "how many at most", wholeNumber(1, 100_000), 100)
     .enablePositionalOptions()
     .action(listSessions)
-    .addCommand(pruneCommand());
+    .addCommand(pruneCommand())
+    .addCommand(importCommand())
+    .addCommand(exportCommand());

@@ -4,7 +4,7 @@ import type { Attachment, Connection } from "./vocabulary.ts";
 /** Longer than a client's program needs from one connection's answer to the next connection's question. */
 const graceMs = 30;
 /** The same when its own turn has failed: it knows that already, and nobody waits for this end. */
-const failedGraceMs = 300;
+const failedGraceMs = 1_000;
 
 /**
  * Ends of a turn for those who did not ask for it, told a moment later than to the one who did. A program that goes on

@@ -2,7 +2,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import type { Root } from "./working-copy.ts";
 
 /** Lock files of a runtime, what it is just about to put in a file's place, and SQLite's index of its journal, which whoever opens it makes anew. */
-const passing = (path: string): boolean =>
+export const isPassing = (path: string): boolean =>
   /(^|\/)(inuse\.[^/]*\.lock|\.workspace-fork\.lock|[^/]*\.tmp\.[0-9a-f-]{36}|[^/]*-shm)$/.test(path);
 
 /** Where a runtime has the files of a session. */
@@ -11,7 +11,7 @@ export const sessionRoots = (runtime: Runtime, session: string): readonly Root[]
     base: runtime.homeDirectory,
     path: [".copilot", "session-state", session],
     prefix: "",
-    ignore: passing,
+    ignore: isPassing,
   },
 ];
 
@@ -24,7 +24,7 @@ const isCache = (path: string): boolean =>
   notOfTheUnit.some((one) => path === one || path.startsWith(`${one}/`)) ||
   path === ".cache" ||
   /^\.copilot\/(session-store\.db|data\.db)/.test(path) ||
-  passing(path);
+  isPassing(path);
 
 /** What its users have there is theirs, whatever it is called. */
 const nothing = (): boolean => false;

@@ -96,7 +96,9 @@ export const sendProblem = (
     log.error({ request: request.id, error: known.cause ?? known }, "an http request failed");
   const status = known.httpStatus;
   const told = known.details.retryAfter;
-  const seconds = typeof told === "number" ? told : retryAfter[status];
+  // No wait makes room in a quota.
+  const usual = known.code === "quota_exceeded" ? undefined : retryAfter[status];
+  const seconds = typeof told === "number" ? told : usual;
   if (seconds !== undefined) reply.header("retry-after", String(seconds));
   if (status === 401) reply.header("www-authenticate", 'Bearer realm="squadron"');
   return reply

@@ -72,6 +72,9 @@ export interface GatewayOptions {
 /** Longest wait for sessions to leave their runtimes when the node closes. */
 const closeWithinMs = 2_000;
 
+/** How long a drained node still answers, with `draining`. */
+const lingerMs = 500;
+
 /** When a client may look again for a node that was draining. */
 const drainingRetrySeconds = 2;
 
@@ -280,6 +283,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       await withDeadline(settled, { clock, ms: withinMs, what: "The running turns" }).catch((error) =>
         log.warn({ error }, "some turns did not end in time"),
       );
+      // Whoever is at work hears that it must go elsewhere before its connection ends under a message.
+      if (byUser.size > 0) await new Promise<void>((resolve) => clock.after(lingerMs, resolve));
     },
     async stopTurns() {
       const busy = hosts.list().filter((host) => host.busy);

@@ -13,7 +13,7 @@ export interface TurnRows {
   /** The end of a turn, to be stored with what it has changed; then call `stored`. */
   endOf(turn: Turn<Connection>, outcome: TurnOutcome): TurnEnd;
   stored(turn: Turn<Connection>): void;
-  /** Notes an end that no commit has stored. If that fails, the session's next epoch says that it was interrupted. */
+  /** Notes an end that no commit has stored: at once if it can be, else before the session's next turn, or when the node starts anew. */
   ended(turn: Turn<Connection>, outcome: TurnOutcome): void;
 }
 
@@ -53,6 +53,13 @@ export const createTurnRows = (options: {
   if (row.ephemeral) return none;
   const inserted = new WeakMap<Turn<Connection>, Promise<void>>();
   const stored = new WeakSet<Turn<Connection>>();
+  /** Ends that could not be written, no more than a queue can have. */
+  let owed: TurnEnd[] = [];
+
+  const payOff = async (): Promise<void> => {
+    for (const end of owed) await store.turns.end(end);
+    owed = [];
+  };
 
   const insert = (turn: Turn<Connection>, state: "accepted" | "begun"): Promise<void> => {
     const now = clock.now();
@@ -87,8 +94,12 @@ export const createTurnRows = (options: {
   };
 
   return {
-    accepted: (turn) => insert(turn, "accepted"),
+    async accepted(turn) {
+      await payOff();
+      await insert(turn, "accepted");
+    },
     async begun(turn) {
+      await payOff();
       const insertion = inserted.get(turn);
       if (insertion === undefined) return insert(turn, "begun");
       await insertion;
@@ -98,11 +109,11 @@ export const createTurnRows = (options: {
     stored: (turn) => void stored.add(turn),
     ended(turn, outcome) {
       if (stored.has(turn) || !inserted.has(turn)) return;
-      store.turns
-        .end(endOf(turn, outcome))
-        .catch((error) =>
-          log.error({ session: row.id, turn: turn.id, error }, "the end of a turn was not stored"),
-        );
+      const end = endOf(turn, outcome);
+      store.turns.end(end).catch((error) => {
+        owed.push(end);
+        log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
+      });
     },
   };
 };

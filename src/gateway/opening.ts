@@ -1,22 +1,29 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
-import { emptyRecord } from "../sessions/record.ts";
+import { emptyRecord, recordAfterResume, type SessionRecord } from "../sessions/record.ts";
 import { unitOf } from "../sessions/unit.ts";
 import type { NewSession, SessionRow } from "../store/store.ts";
+import { splitParameters } from "./declarations.ts";
 import { unlessDeleted } from "./deleted.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { githubTokenOf } from "./github-token.ts";
 import { sessionName } from "./session-calls.ts";
+import { takeCredentials } from "./upstream-parameters.ts";
 import type { Attachment, Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
 
 const ordinary: NewSessionTraits = { ephemeral: false, visibility: "private" };
+
+/** There from the first moment: a node that dies over the session's creation leaves it as it was asked for. */
+const firstRecord = (params: Readonly<Record<string, unknown>>): SessionRecord =>
+  recordAfterResume(emptyRecord, takeCredentials(splitParameters(params).recorded).parameters);
 
 /** The row of the session of this name, made if the user has none. The name is unique in the store, however many ask at once. */
 const claim = async (
   services: GatewayServices,
   { principal, policy }: Connection,
   name: string,
+  params: Readonly<Record<string, unknown>>,
   traits: NewSessionTraits,
 ): Promise<{ row: SessionRow; made: boolean }> => {
   const { store, clock, quota } = services;
@@ -44,7 +51,7 @@ const claim = async (
       updatedAt: now,
       lastUsedAt: now,
       title: null,
-      record: JSON.stringify(emptyRecord),
+      record: JSON.stringify(traits.ephemeral ? emptyRecord : firstRecord(params)),
       createdUpstream: false,
       ephemeral: traits.ephemeral,
       visibility: traits.visibility,
@@ -120,7 +127,7 @@ export const createSession = async (
   const asked = params.sessionId;
   const name = asked === undefined || asked === "" ? newUuid() : sessionName(asked);
   for (;;) {
-    const { row, made } = await claim(services, connection, name, traits);
+    const { row, made } = await claim(services, connection, name, params, traits);
     try {
       const opened = await unlessDeleted(open(services, connection, name, row, "create", params));
       if (opened !== undefined) return opened;

@@ -115,6 +115,7 @@ export const createHostTurns = (options: {
       useLedger.used(session, 0, 0);
       options.onSettled();
     },
+    onCancelled: options.rows.ended,
   });
 
   const interrupt = (message: string): void => {

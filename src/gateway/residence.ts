@@ -23,8 +23,8 @@ export interface Residence {
   settled(runtime: Runtime): void;
   /** The runtime is worn out. */
   recycle(runtime: Runtime): void;
-  /** Resolves when a turn may begin in this unit: while its only runtime is being emptied, none does. */
-  mayBegin(unitKey: string): Promise<void>;
+  /** While the unit's only runtime is being emptied, no turn begins in it: resolves when one may. Undefined: now. */
+  mayBegin(unitKey: string): Promise<void> | undefined;
   /** Kills the least recently used runtime whose sessions are all idle; false if there is none. */
   freeOne(): Promise<boolean>;
   closed(runtime: Runtime): void;
@@ -112,7 +112,7 @@ export const createResidence = (options: {
       gates.set(key, { runtime, open, lift });
       report(end(runtime), runtime);
     },
-    mayBegin: (unitKey) => gates.get(unitKey)?.open ?? Promise.resolve(),
+    mayBegin: (unitKey) => gates.get(unitKey)?.open,
     async freeOne() {
       const lastUse = (runtime: Runtime): number =>
         Math.max(0, ...lodgersOf(runtime).map(({ lastUsedAt }) => lastUsedAt));

@@ -271,9 +271,12 @@ export const createSessionHost = (options: {
     heldEnds,
     rows,
     async mayBegin() {
+      const open = services.residence.mayBegin(unit.key);
+      if (open === undefined) return;
       atGate = true;
       try {
-        await services.residence.mayBegin(unit.key);
+        idleAgain();
+        await open;
       } finally {
         atGate = false;
       }

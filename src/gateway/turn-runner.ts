@@ -38,6 +38,8 @@ export interface TurnRunnerOptions {
   /** A message that had been acknowledged could not be given to the runtime. */
   onRefused(turn: Turn<Connection>, error: unknown): void;
   onEnd(turn: Turn<Connection>, outcome: TurnOutcome, times: TurnTimes): void;
+  /** A message that waited has been dropped; its turn has never begun. */
+  onCancelled(turn: Turn<Connection>, outcome: TurnOutcome): void;
 }
 
 /** Sends the messages of one session upstream, one turn at a time, and tells by the events how each went. */
@@ -159,6 +161,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     progress = made;
     const submitted = async (): Promise<string> => {
       await options.begun(turn);
+      // What it was told then holds: a message that has ended is not given to the runtime.
+      if (queue.current !== turn) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
       made.submitted = true;
       return options.submit(turn.parameters);
     };
@@ -179,6 +183,10 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         finish(turn, gone ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error: told });
       },
     );
+  };
+
+  const cancelWaiting = (which: (turn: Turn<Connection>) => boolean, outcome: TurnOutcome): void => {
+    for (const turn of queue.cancelWaiting(which, outcome)) options.onCancelled(turn, outcome);
   };
 
   const interrupt = (message: string): void => {
@@ -238,7 +246,12 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       if (stopped !== undefined) throw stopped;
       const turn = queue.add(newUuid(), sender, parameters, clock.monotonic());
       if (queue.current !== undefined || queue.waiting > 1) {
-        await options.accepted(turn);
+        try {
+          await options.accepted(turn);
+        } catch (error) {
+          cancelWaiting((one) => one === turn, { kind: "refused", error });
+          throw error;
+        }
         return { messageId: turn.id, turn };
       }
       const { promise, resolve, reject } = Promise.withResolvers<string>();
@@ -254,7 +267,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       else finish(turn, outcomeOf(progress));
     },
     abort(sender) {
-      queue.cancelWaiting((turn) => turn.sender === sender, {
+      cancelWaiting((turn) => turn.sender === sender, {
         kind: "aborted",
         content: "",
         usage: { inputTokens: 0, outputTokens: 0 },
@@ -268,7 +281,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         "The node is shutting down and did not begin with this message; send it again.",
       );
       stopped = error;
-      queue.cancelWaiting(() => true, { kind: "refused", error });
+      cancelWaiting(() => true, { kind: "refused", error });
       interrupt(message);
     },
     get failed() {

@@ -68,8 +68,8 @@ export interface TurnQueue<Sender> {
   begin(): Turn<Sender> | undefined;
   accepted(turn: Turn<Sender>, runtimeMessageId: string): void;
   end(turn: Turn<Sender>, outcome: TurnOutcome): void;
-  /** Ends waiting turns that the predicate names; the current one is not touched. */
-  cancelWaiting(which: (turn: Turn<Sender>) => boolean, outcome: TurnOutcome): number;
+  /** Ends waiting turns that the predicate names, and gives them back; the current one is not touched. */
+  cancelWaiting(which: (turn: Turn<Sender>) => boolean, outcome: TurnOutcome): readonly Turn<Sender>[];
   /** Has this sender a turn, other than `except`, that has not ended? */
   hasUnfinished(sender: Sender, except?: Turn<Sender>): boolean;
 }
@@ -132,7 +132,7 @@ export const createTurnQueue = <Sender>(limit: number): TurnQueue<Sender> => {
         turn.state = nextTurnState(turn.state, { kind: "end", outcome });
         settlers.get(turn)?.(outcome);
       }
-      return cancelled.length;
+      return cancelled;
     },
     hasUnfinished(sender, except) {
       return (

@@ -242,6 +242,17 @@ export interface Commit {
   readonly turn?: TurnEnd;
 }
 
+/** What was changed in a unit's files outside any of its sessions, to be stored whole or not at all. */
+export interface UnitCommit {
+  readonly key: string;
+  /** Whose it is. */
+  readonly tenant: string;
+  readonly isolation: Isolation;
+  readonly files: readonly FileChange[];
+  /** As for sessions. */
+  readonly maxBytes: number;
+}
+
 /** Bytes of files that a tenant has in the store. */
 export interface TenantUsage {
   readonly tenant: string;
@@ -265,6 +276,8 @@ export interface StateStore {
    * `scope`), `internal` (the changes do not fit what is stored), `store_unavailable`.
    */
   commit(commit: Commit): Promise<{ version: number; sizeBytes: number }>;
+  /** The same for a unit alone, in one transaction: rejects with `too_large`, `internal` or `store_unavailable`. */
+  commitUnit(commit: UnitCommit): Promise<void>;
   /** By path. Verified by their checksums: `internal` when one does not match. */
   files(scope: FileScope): Promise<readonly StoredFile[]>;
   /** By tenant. */

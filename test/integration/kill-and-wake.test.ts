@@ -162,3 +162,69 @@ describe("the limit of live sessions", () => {
     expect(squadron.node.fleet.list()).toHaveLength(1);
   });
 });
+
+describe("a worn out runtime", () => {
+  const recycle = { turns: 3, memoryBytes: Number.MAX_SAFE_INTEGER, ageMs: Number.MAX_SAFE_INTEGER };
+
+  it("that users share ends its running turn, while new work goes to a fresh one", async () => {
+    await using squadron = await startTestNode({
+      isolation: "shared",
+      runtimes: { probeEveryMs: 50, recycle },
+    });
+    const alice = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
+    const bob = await squadron.client("bob").createSession({ sessionId: "s", onPermissionRequest: approve });
+    const running = alice.sendAndWait("[[hold go]] [[count]]");
+    await eventually(() => squadron.model.holding("go") > 0, { what: "alice's turn runs" });
+    const [old] = squadron.node.fleet.list();
+    for (let turn = 1; turn <= 3; turn++)
+      expect((await bob.sendAndWait("[[count]]"))?.data.content).toBe(String(turn));
+    await eventually(() => squadron.node.fleet.list().some(({ state }) => state === "retiring"), {
+      what: "the old one is retiring",
+    });
+    expect((await bob.sendAndWait("[[count]]"))?.data.content).toBe("4");
+    expect(squadron.node.fleet.list()).toHaveLength(2);
+    squadron.model.release("go");
+    expect((await running)?.data.content).toBe("1");
+    await eventually(() => squadron.node.fleet.list().every(({ id }) => id !== old?.id), {
+      what: "the old one is gone",
+    });
+    expect((await alice.sendAndWait("[[count]]"))?.data.content).toBe("2");
+  });
+
+  it("of one user is replaced between two turns", async () => {
+    await using squadron = await startTestNode({
+      isolation: "user",
+      runtimes: { probeEveryMs: 50, recycle },
+    });
+    const session = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
+    const seen = new Set<string>();
+    for (let turn = 1; seen.size < 3; turn++) {
+      expect((await session.sendAndWait("[[count]]"))?.data.content).toBe(String(turn));
+      for (const { id } of squadron.node.fleet.list()) seen.add(id);
+      expect(turn).toBeLessThan(200);
+    }
+  });
+});
+
+describe("what cannot be stored", () => {
+  it("ends the turn with the reason, and the session goes on from what is stored", async () => {
+    await using squadron = await startTestNode({ limits: { maxSizeBytes: 120_000 } });
+    const session = await squadron
+      .client("alice")
+      .createSession({ sessionId: "s", onPermissionRequest: approve });
+    await session.sendAndWait("[[echo one]]");
+    await expect(session.sendAndWait(`[[count]] ${"x".repeat(200_000)}`)).rejects.toThrow(
+      /more than 120000 bytes/,
+    );
+    expect((await session.sendAndWait("[[count]]"))?.data.content).toBe("2");
+    expect((await rowsOf(squadron, "s")).map(({ state }) => state)).toEqual([
+      "completed",
+      "interrupted",
+      "completed",
+    ]);
+  });
+});

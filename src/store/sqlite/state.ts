@@ -1,9 +1,10 @@
-import { sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { SquadronError } from "../../kernel/errors.ts";
 import type { Isolation } from "../../kernel/isolation.ts";
-import type { FileScope, StateStore, TenantUsage } from "../store.ts";
+import type { FileScope, StateStore, TenantUsage, UnitCommit } from "../store.ts";
 import type { Database } from "./database.ts";
 import { changeFiles, readFiles } from "./files.ts";
+import type { Tables } from "./tables.ts";
 import { endTurn, interruptTurns } from "./turns.ts";
 import { growUnit, removeOrphanedUnits } from "./units.ts";
 
@@ -15,6 +16,12 @@ const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit
     `The files of this ${scope} would have ${size} bytes, more than the ${limit} that it may have; remove some, or begin a new session.`,
     { details: { limit, size, scope } },
   );
+};
+
+/** Within a transaction. */
+const changeUnit = async (db: Kysely<Tables>, unit: UnitCommit): Promise<void> => {
+  const grown = await changeFiles(db, { kind: "unit", key: unit.key }, unit.files);
+  assertFits("unit", await growUnit(db, unit, grown), grown, unit.maxBytes);
 };
 
 /** Tables `files`, `file_chunks` and `units`, and what `sessions` says of their files. */
@@ -50,13 +57,13 @@ export const stateIn = (database: Database): StateStore => ({
       if (unit !== undefined) {
         if (unit.key !== session.unit)
           throw new SquadronError("internal", "A session can only change the files of its own unit.");
-        const unitGrown = await changeFiles(db, { kind: "unit", key: unit.key }, unit.files);
-        const unitBytes = await growUnit(db, { ...session, key: unit.key }, unitGrown);
-        assertFits("unit", unitBytes, unitGrown, unit.maxBytes);
+        await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation });
       }
       if (turn !== undefined) await endTurn(db, turn, sessionId);
       return { version: version + 1, sizeBytes };
     }),
+
+  commitUnit: (unit) => database.transaction((db) => changeUnit(db, unit)),
 
   files: (scope) => database.query((db) => readFiles(db, scope)),
 

@@ -76,7 +76,8 @@ export const createTurnRows = (options: {
       inputTokens: 0,
       outputTokens: 0,
     };
-    const insertion = store.turns.insert(made);
+    const insertion = payOff().then(() => store.turns.insert(made));
+    // Before anybody waits: the turn may begin or end meanwhile.
     inserted.set(turn, insertion);
     return insertion;
   };
@@ -94,26 +95,26 @@ export const createTurnRows = (options: {
   };
 
   return {
-    async accepted(turn) {
-      await payOff();
-      await insert(turn, "accepted");
-    },
+    accepted: (turn) => insert(turn, "accepted"),
     async begun(turn) {
-      await payOff();
       const insertion = inserted.get(turn);
       if (insertion === undefined) return insert(turn, "begun");
       await insertion;
+      await payOff();
       await store.turns.begin(turn.id, clock.now());
     },
     endOf,
     stored: (turn) => void stored.add(turn),
     ended(turn, outcome) {
-      if (stored.has(turn) || !inserted.has(turn)) return;
+      const insertion = inserted.get(turn);
+      if (stored.has(turn) || insertion === undefined) return;
       const end = endOf(turn, outcome);
-      store.turns.end(end).catch((error) => {
-        owed.push(end);
-        log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
-      });
+      insertion
+        .then(() => store.turns.end(end))
+        .catch((error) => {
+          owed.push(end);
+          log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
+        });
     },
   };
 };

@@ -23,7 +23,11 @@ test("the guide's releaseUser leaves the process running, and the next request a
 });
 
 test("ours ends the process when it is released, and nothing of the conversation is lost", async () => {
-  const sessions = { hibernateAfterMs: 1, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } };
+  const sessions = {
+    ttlMs: 86_400_000,
+    hibernateAfterMs: 1,
+    infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+  };
   await using squadron = await startTestNode({ isolation: "session", policy: { sessions } });
   const client = squadron.client("alice");
   await say(await client.createSession({ sessionId: "talk" }), "hello");

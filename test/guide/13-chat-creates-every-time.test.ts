@@ -68,7 +68,11 @@ test("a resume of the guide's takes another model for everybody, without a word"
 });
 
 test("ours remembers, whatever became of the session meanwhile: the same create is always the same session", async () => {
-  const sessions = { hibernateAfterMs: 1, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } };
+  const sessions = {
+    ttlMs: 86_400_000,
+    hibernateAfterMs: 1,
+    infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+  };
   await using squadron = await startTestNode({ policy: { sessions } });
   const { node } = squadron;
   const chat = async (prompt: string): Promise<string | undefined> => {
@@ -82,7 +86,7 @@ test("ours remembers, whatever became of the session meanwhile: the same create 
   await chat("I am allergic to nuts");
   await eventually(() => node.gateway.hosts.every(({ life }) => life !== "live"), { what: "it hibernates" });
   expect(await chat("[[recall]] [[count]]")).toBe("I am allergic to nuts 2");
-  for (const { unitKey } of node.fleet.list()) await node.fleet.release(unitKey);
+  for (const { unitKey } of node.fleet.list()) if (unitKey !== undefined) await node.fleet.release(unitKey);
   expect(await chat("[[recall]] [[count]]")).toMatch(/^I am allergic to nuts .* 3$/);
 });
 

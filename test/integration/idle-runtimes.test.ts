@@ -3,13 +3,14 @@ import { startTestNode } from "../support/test-node.ts";
 import { eventually } from "../support/wait.ts";
 
 const approve = async () => ({ kind: "approve-once" }) as const;
+const sessions = { ttlMs: 86_400_000, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } };
 
 describe("a runtime without sessions", () => {
   it("is ended after a while, and started again by the next message, which finds the history", async () => {
     await using squadron = await startTestNode({
       isolation: "user",
       policy: {
-        sessions: { hibernateAfterMs: 50, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
+        sessions: { ...sessions, hibernateAfterMs: 50 },
       },
     });
     const { fleet } = squadron.node;
@@ -29,7 +30,7 @@ describe("a runtime without sessions", () => {
       isolation: "user",
       runtimes: { max: 1 },
       policy: {
-        sessions: { hibernateAfterMs: 1, infinite: { enabled: true, backgroundCompactionThreshold: 0.8 } },
+        sessions: { ...sessions, hibernateAfterMs: 1 },
       },
     });
     for (const user of ["alice", "bob", "carol"] as const) {

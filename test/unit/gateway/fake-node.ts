@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Policy } from "../../../src/config/config.ts";
 import type { Fleet, Runtime } from "../../../src/fleet/fleet.ts";
@@ -7,6 +7,7 @@ import type { ClientLink, Connection } from "../../../src/gateway/vocabulary.ts"
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import type { Unit } from "../../../src/kernel/isolation.ts";
 import type { ModelGateway } from "../../../src/models/model-gateway.ts";
+import { createUnitStates } from "../../../src/sessions/unit-state.ts";
 import { openStore } from "../../../src/store/open-store.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
@@ -33,14 +34,15 @@ export interface FakeNode extends AsyncDisposable {
   readonly clock: ManualClock;
   /** Every call that reached a runtime, in order. */
   readonly calls: readonly RuntimeCall[];
-  readonly released: readonly string[];
+  /** Units whose runtime the node has killed, in order. */
+  readonly killed: readonly string[];
   /** Leaves the calls of this method unanswered, for the test to answer. */
   hold(method: string): void;
   /** The call number `nth` of this method, from 0, as soon as it has come. */
   call(method: string, nth?: number): Promise<RuntimeCall>;
   connect(link?: Partial<ClientLink>): Connection;
   event(sessionId: string, type: string, data?: unknown): void;
-  /** The runtime dies: requests in flight are rejected, then the gateway is told. */
+  /** Every runtime dies: requests in flight are rejected, then the gateway is told. */
   crash(): void;
 }
 
@@ -48,6 +50,11 @@ export interface FakeNode extends AsyncDisposable {
 export const settle = async (): Promise<void> => {
   for (let round = 0; round < 20; round++) await new Promise<void>((resolve) => setImmediate(resolve));
 };
+
+interface FakeRuntime {
+  readonly runtime: Runtime;
+  end(): void;
+}
 
 const frame = (body: unknown): Envelope => readEnvelope(Buffer.from(JSON.stringify(body)));
 
@@ -58,14 +65,15 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
   const log = createLog({ level: "silent" });
   const held = new Set<string>();
   const calls: RuntimeCall[] = [];
-  const released: string[] = [];
-  let present: { runtime: Runtime; end(): void } | undefined;
+  const killed: string[] = [];
+  const present = new Map<string, FakeRuntime>();
+  let started = 0;
   let messages = 0;
 
   const defaultAnswer = (method: string): unknown =>
     method === "session.send" ? { messageId: `runtime-message-${++messages}` } : {};
 
-  const startRuntime = (unit: Unit): { runtime: Runtime; end(): void } => {
+  const startRuntime = (unit: Unit): FakeRuntime => {
     const pending = createPendingRequests(clock);
     const { promise: closed, resolve: close } = Promise.withResolvers<void>();
     const peer = {
@@ -82,39 +90,67 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
           if (!held.has(method)) setImmediate(() => call.answer(defaultAnswer(method)));
         }),
     } as Partial<Peer> as Peer;
+    let gone = false;
     const end = (): void => {
+      if (gone) return;
+      gone = true;
+      present.delete(unit.key);
       pending.rejectAll(undefined);
       close();
+      gateway.runtimeClosed(runtime);
     };
+    const id = `runtime-${++started}`;
+    const homeDirectory = join(directory.path, id, "home");
+    const home = join(homeDirectory, ".copilot");
+    const workingDirectory = join(directory.path, id, "work");
+    for (const path of [home, workingDirectory]) mkdirSync(path, { recursive: true });
     const runtime: Runtime = {
-      id: `runtime-${calls.length}`,
+      id,
       unit,
-      pid: 1,
-      home: directory.path,
-      workingDirectory: directory.path,
+      pid: started,
+      home,
+      homeDirectory,
+      workingDirectory,
+      ownsWorkingDirectory: true,
+      inside: {
+        home: homeDirectory,
+        copilotHome: home,
+        work: workingDirectory,
+        temporary: join(directory.path, id, "tmp"),
+      },
+      owner: undefined,
       version: "0",
       peer,
+      get gone() {
+        return gone;
+      },
       closed,
-      kill: async () => end(),
+      sessionDirectory: (sessionId) => join(home, "session-state", sessionId),
+      kill: async () => {
+        killed.push(unit.key);
+        end();
+      },
     };
     return { runtime, end };
   };
 
   const fleet: Fleet = {
     runtimeFor: async (unit) => {
-      present ??= startRuntime(unit);
-      return present.runtime;
+      const found = present.get(unit.key) ?? startRuntime(unit);
+      present.set(unit.key, found);
+      return found.runtime;
     },
-    find: () => present?.runtime,
+    find: (unitKey) => present.get(unitKey)?.runtime,
+    runtimes: () => [...present.values()].map(({ runtime }) => runtime),
+    boundUnits: () => [...present.keys()],
+    hasRoomFor: () => true,
+    retire: () => true,
+    turnEnded: () => undefined,
+    condition: { kind: "ok" },
     list: () => [],
-    release: async (unitKey) => {
-      released.push(unitKey);
-    },
-    sessionDirectory: (_unitKey, sessionId) => join(directory.path, "sessions", sessionId),
-    removeState: async () => undefined,
+    release: async (unitKey) => present.get(unitKey)?.runtime.kill(),
     close: async () => undefined,
   };
-  await mkdir(join(directory.path, "sessions"));
 
   const config = testConfig(directory.path, "http://127.0.0.1:1", { policy });
   const noModels = async (): Promise<never> => {
@@ -124,6 +160,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
     config,
     clock,
     store,
+    units: createUnitStates({ store, maxBytes: config.defaults.limits.maxSizeBytes }),
     fleet,
     log,
     metrics: createMetrics(),
@@ -142,7 +179,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
     store,
     clock,
     calls,
-    released,
+    killed,
     hold: (method) => void held.add(method),
     async call(method, nth = 0) {
       for (let round = 0; round < 1000; round++) {
@@ -167,20 +204,15 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
         "key_1",
       ),
     event(sessionId, type, data = {}) {
-      if (present === undefined) throw new Error("There is no runtime.");
       const event = { id: "e", timestamp: "2026-01-01T00:00:00Z", parentId: null, type, data };
-      gateway
-        .serve(present.runtime)
-        .notification(frame({ jsonrpc: "2.0", method: "session.event", params: { sessionId, event } }));
+      const told = frame({ jsonrpc: "2.0", method: "session.event", params: { sessionId, event } });
+      for (const runtime of fleet.runtimes()) gateway.serve(runtime).notification(told);
     },
     crash() {
-      const gone = present;
-      present = undefined;
-      gone?.end();
-      if (gone !== undefined) gateway.runtimeClosed(gone.runtime);
+      for (const { end } of [...present.values()]) end();
     },
     async [Symbol.asyncDispose]() {
-      present?.end();
+      for (const { end } of [...present.values()]) end();
       await gateway.close();
       await store.close();
       await directory.remove();

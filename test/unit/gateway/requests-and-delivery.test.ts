@@ -10,7 +10,7 @@ import { ManualClock } from "../../support/manual-clock.ts";
 const attachments: Attachment[] = [];
 const host = { attachments } as unknown as SessionHost;
 const attachment = (id: string, params: Record<string, unknown>): Attachment => ({
-  connection: { id } as Connection,
+  connection: { id, link: { kind: "sdk" } } as Connection,
   host,
   name: id,
   declarations: splitParameters(params).declarations,
@@ -27,6 +27,7 @@ const watcher = attachment("w", {});
 const audience = (sender?: Attachment, waiting: readonly Attachment[] = []): Audience => ({
   attachments: [a, b, watcher],
   sender: sender?.connection,
+  hasAsked: () => false,
   waits: (connection) => waiting.some((one) => one.connection === connection),
 });
 const names = (list: readonly Attachment[]) => list.map(({ name }) => name);

@@ -163,8 +163,9 @@ describe("a session whose runtime does not behave", () => {
     await node.call("session.detach");
     node.clock.advance(60_000);
     await closed;
-    expect(node.released).toEqual([unit]);
+    node.clock.advance(0);
     await settle();
+    expect(node.killed).toEqual([unit]);
     expect(node.gateway.hosts).toHaveLength(0);
   });
 
@@ -188,7 +189,7 @@ describe("a session whose runtime does not behave", () => {
 
   it("answers a message although the runtime never takes it", async () => {
     await using node = await startFakeNode({
-      limits: { turnTimeoutMs: 1_000, queueLength: 10, callbackTimeoutMs: 1_000 },
+      limits: { turnTimeoutMs: 1_000, queueLength: 10, callbackTimeoutMs: 1_000, maxSizeBytes: 1_000_000 },
     });
     const one = node.connect();
     await one.request("session.create", { sessionId: "s" });
@@ -249,6 +250,7 @@ describe("a client that makes its session's model calls", () => {
   it("goes on making them when another one cannot open the session", async () => {
     await using node = await startFakeNode({
       allow: {
+        all: false,
         models: ["*"],
         provider: true,
         tools: ["custom:*"],
@@ -270,6 +272,7 @@ describe("a client that makes its session's model calls", () => {
 
 describe("what a session is resumed with", () => {
   const allow = {
+    all: false,
     models: ["*"],
     provider: false,
     tools: ["custom:*"],

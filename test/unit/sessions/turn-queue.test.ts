@@ -32,7 +32,7 @@ describe("the turn queue", () => {
     const other = queue.add("3", "bob", {}, 0);
     expect(
       queue.cancelWaiting((turn) => turn.sender === "alice", { kind: "interrupted", message: "gone" }),
-    ).toBe(1);
+    ).toEqual([waiting]);
     expect(await waiting.ended).toEqual({ kind: "interrupted", message: "gone" });
     expect(running.state.kind).toBe("submitting");
     expect(other.state.kind).toBe("queued");

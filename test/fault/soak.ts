@@ -35,6 +35,7 @@ process.on("unhandledRejection", (error) => {
 });
 // Whoever started us and waits for us has gone; our children are killed when we end.
 process.once("disconnect", () => process.exit(1));
+process.channel?.unref();
 
 const { values } = parseArgs({
   options: {

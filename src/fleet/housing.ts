@@ -39,7 +39,8 @@ export interface Housing {
 
 const baseArguments = ["--headless", "--no-auto-update", "--no-auto-login", "--stdio"];
 const protocolVersion = 3;
-const taskKinds = ["agent", "client", "shell"];
+/** What the node can pass on of a session's tasks. */
+export const taskKinds = ["agent", "client", "shell"];
 
 /** Starts a process in directories of its own. What was made is removed again if that fails. */
 export const house = async (settings: HousingSettings, log: Log): Promise<Housing> => {

@@ -8,7 +8,8 @@ import type { FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { localMethods } from "./local-methods.ts";
 import { createSession, hold } from "./opening.ts";
-import { callSession, heldSession } from "./session-calls.ts";
+import { callSession, heldSession, paramsWithin } from "./session-calls.ts";
+import { callUnit } from "./unit-calls.ts";
 import type { ClientLink, Connection } from "./vocabulary.ts";
 
 export interface ConnectionOptions {
@@ -99,6 +100,7 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       guarded(method, async () => {
         const judged = judgeCall(policy, method, params);
         if (judged.verdict === "allow") return callSession(services, connection, judged);
+        if (judged.verdict === "unit") return callUnit(services, connection, judged);
         const answer = localMethods[method];
         if (answer === undefined)
           throw new SquadronError("internal", `Squadron has no answer for ${method} yet its table says so.`);
@@ -112,8 +114,13 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       guarded("session.send", async () => {
         services.admit();
         const judged = judgeCall(policy, "session.send", params);
-        const { sessionId, ...message } = judged.params;
-        const { host } = await heldSession(services, connection, sessionId);
+        const { host } = await heldSession(services, connection, judged.params.sessionId);
+        const { sessionId: _name, ...message } = paramsWithin(
+          connection,
+          host,
+          "session.send",
+          judged.params,
+        );
         return host.send(connection, message);
       }),
     watch: (name) =>

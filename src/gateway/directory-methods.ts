@@ -17,7 +17,8 @@ export type LocalAnswer = (
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession): JsonObject => {
+/** A session as lists of the protocol show it. */
+export const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession): JsonObject => {
   const { facts } = parseRecord(record);
   return {
     sessionId: name,
@@ -31,7 +32,8 @@ const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession):
   };
 };
 
-const mine = async (
+/** The caller's sessions, the last used first. */
+export const mine = async (
   { store, useLedger }: GatewayServices,
   { principal }: Connection,
 ): Promise<readonly OwnedSession[]> => {
@@ -40,7 +42,8 @@ const mine = async (
   return sessions;
 };
 
-const named = (
+/** The caller's session of this name. */
+export const named = (
   { store }: GatewayServices,
   { principal }: Connection,
   value: unknown,
@@ -75,8 +78,17 @@ const leave =
 /** Deletes one's own session of this name; false when there is none. */
 const remove = async (services: GatewayServices, connection: Connection, name: string): Promise<boolean> => {
   const row = await named(services, connection, name);
-  if (row === undefined) return false;
-  if (!(await services.hosts.delete(row))) return false;
+  return row !== undefined && removeBy(services.hosts.delete, services, connection, row);
+};
+
+/** Deletes one's own session and tells the user's clients; false when `erase` did not. */
+export const removeBy = async (
+  erase: (row: OwnedSession) => Promise<boolean>,
+  services: GatewayServices,
+  connection: Connection,
+  row: OwnedSession,
+): Promise<boolean> => {
+  if (!(await erase(row))) return false;
   if (row.ephemeral) return true;
   services.audit.record(connection.principal, {
     action: "session.delete",
@@ -84,12 +96,14 @@ const remove = async (services: GatewayServices, connection: Connection, name: s
     outcome: "ok",
   });
   for (const other of services.connectionsOf(connection.principal)) {
-    other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
+    other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: row.name });
   }
   return true;
 };
 
-const namesIn = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(sessionName) : []);
+/** A list of sessions' names as a client gives it. */
+export const namesIn = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.map(sessionName) : [];
 
 /** What clients ask of the directory of sessions: answered from what this user owns, never by a runtime. */
 export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {

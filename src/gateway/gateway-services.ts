@@ -3,15 +3,17 @@ import type { AuditTrail } from "./audit-trail.ts";
 import type { ClientInference } from "./client-inference.ts";
 import type { HostServices } from "./host-services.ts";
 import type { Hosts } from "./hosts.ts";
+import type { LaunchProviders } from "./launch-providers.ts";
 import type { RequestOwners } from "./request-owners.ts";
 import type { SessionQuota } from "./session-quota.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** What a connection uses to serve its client. */
-export interface GatewayServices extends Omit<HostServices, "units" | "places" | "residence"> {
+export interface GatewayServices extends Omit<HostServices, "places" | "residence"> {
   readonly hosts: Hosts;
   readonly requests: RequestOwners;
   readonly inference: ClientInference;
+  readonly launchProviders: LaunchProviders;
   readonly audit: AuditTrail;
   readonly quota: SessionQuota;
   /** Version of the runtime that this node starts. */

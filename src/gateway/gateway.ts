@@ -20,10 +20,14 @@ import { createClientInference } from "./client-inference.ts";
 import { createConnection } from "./connection.ts";
 import { createFairShare, type FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
+import type { HostServices } from "./host-services.ts";
 import { createHosts } from "./hosts.ts";
 import { createKeyConnections } from "./key-connections.ts";
+import { createLaunchProviders } from "./launch-providers.ts";
 import { createRequestOwners } from "./request-owners.ts";
 import { createSessionQuota } from "./session-quota.ts";
+import { createShells } from "./shells.ts";
+import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -31,6 +35,8 @@ import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 export interface Gateway {
   /** A new connection of a client that was authenticated with this key. Throws `unauthenticated` if it was revoked since. */
   connect(principal: Principal, link: ClientLink, githubToken: Secret | undefined, keyId: string): Connection;
+  /** The client's `connect` asked for the telemetry of its sessions. */
+  forwardTelemetry(connection: Connection): void;
   /** Ends every connection that was opened with this key, which is revoked; no new one is opened with it. */
   disconnectKey(keyId: string): void;
   /** What a runtime may ask of us and tell us. */
@@ -87,6 +93,9 @@ const userKey = ({ tenant, user }: Pick<Principal, "tenant" | "user">): string =
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
   const inference = createClientInference(log);
+  const launchProviders = createLaunchProviders(log);
+  const telemetry = createTelemetryForwarding();
+  const shells = createShells(log);
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });
   const byUser = new Map<string, Set<Connection>>();
@@ -94,9 +103,15 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const shares = new Map<string, FairShare>();
   let draining = false;
   const useLedger = createUseLedger({ store, clock, log });
+  const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
+    if (policy.allow.all)
+      await Promise.all([launchProviders.prepare(runtime), telemetry.prepare(runtime, attachments)]);
+  };
   const hosts = createHosts({
     services: {
       useLedger,
+      shells,
+      prepare,
       clock,
       store,
       fleet,
@@ -110,6 +125,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   });
   const services: GatewayServices = {
     useLedger,
+    shells,
+    prepare,
+    launchProviders,
+    units: options.units,
     clock,
     store,
     fleet,
@@ -161,6 +180,20 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     }
   };
 
+  const sessionEvent = (runtime: Runtime, frame: Envelope): void => {
+    const host = frame.sessionId === undefined ? undefined : hosts.find(frame.sessionId);
+    if (host === undefined || host.runtime !== runtime) return;
+    try {
+      requests.observe(host.row.id, frame);
+      host.event(frame);
+    } catch (error) {
+      log.error(
+        { session: host.row.id, event: frame.eventType, error },
+        "an event of a session was not handled",
+      );
+    }
+  };
+
   /** The host of the session that a runtime's question names, if it is one of that runtime's. */
   const hostOf = (runtime: Runtime, params: unknown): SessionHost | undefined => {
     const host =
@@ -182,8 +215,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
           (isObject(params) ? inference.chunk(runtime, params) : undefined) ??
           models.httpRequestChunk(runtime, params)
         );
-      case "gitHubTelemetry.event":
-        return {};
+      case "extensionLaunchProvider.resolve":
+        return launchProviders.resolve(runtime, params);
       case "gitHubToken.getToken": {
         const asked = isObject(params) ? params : {};
         const found = hosts
@@ -221,6 +254,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     get connections() {
       return [...byUser.values()].reduce((sum, { size }) => sum + size, 0);
     },
+    forwardTelemetry: telemetry.want,
     disconnectKey: byKeyId.disconnect,
     connect(principal, link, githubToken, keyId) {
       byKeyId.check(keyId);
@@ -237,6 +271,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         share,
         onClosed: (closed) => {
           inference.forget(closed);
+          launchProviders.forget(closed);
           byKeyId.delete(keyId, closed);
           const open = byUser.get(key);
           open?.delete(closed);
@@ -253,19 +288,20 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     serve: (runtime) => ({
       request: async (frame) => callback(runtime, frame.method ?? "", frame.params()),
       notification: (frame) => {
-        if (frame.method === "session.event" && frame.sessionId !== undefined) {
-          const host = hosts.find(frame.sessionId);
-          if (host === undefined || host.runtime !== runtime) return;
-          try {
-            requests.observe(host.row.id, frame);
-            host.event(frame);
-          } catch (error) {
-            log.error(
-              { session: host.row.id, event: frame.eventType, error },
-              "an event of a session was not handled",
+        switch (frame.method) {
+          case "session.event":
+            return sessionEvent(runtime, frame);
+          case "session.lifecycle":
+            return lifecycle(runtime, frame);
+          case "shell.output":
+          case "shell.exit":
+            return shells.told(runtime, frame);
+          case "gitHubTelemetry.event":
+            return telemetry.told(
+              frame,
+              hosts.list().filter((host) => host.runtime === runtime),
             );
-          }
-        } else if (frame.method === "session.lifecycle") lifecycle(runtime, frame);
+        }
       },
     }),
     runtimeClosed(runtime) {

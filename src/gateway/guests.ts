@@ -62,8 +62,8 @@ export const createGuests = (options: {
         return await work(runtime);
       } finally {
         present.delete(guest);
-        residence.left(runtime, visitor.idleMs);
-        residence.settled(runtime);
+        if (!runtime.gone) residence.left(runtime, visitor.idleMs);
+        if (!runtime.gone) residence.settled(runtime);
         places.changed();
       }
     },

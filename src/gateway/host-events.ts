@@ -6,6 +6,7 @@ import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
+import { scheduleEvents } from "./schedules.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** Event types that the host must understand; all others pass with only the session id replaced. */
@@ -13,8 +14,10 @@ const understood: ReadonlySet<string> = new Set([
   ...eventTypesWithIds,
   ...requestEventTypes,
   ...turnEnds,
+  ...scheduleEvents,
   "assistant.message_start",
   "assistant.turn_end",
+  "assistant.turn_start",
   "assistant.usage",
   "model.turn_failed",
   "session.background_tasks_changed",

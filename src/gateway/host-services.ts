@@ -1,4 +1,5 @@
-import type { Fleet } from "../fleet/fleet.ts";
+import type { Policy } from "../config/config.ts";
+import type { Fleet, Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ModelRoute } from "../models/grant.ts";
 import type { UnitStates } from "../sessions/unit-state.ts";
@@ -7,7 +8,9 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { LivePlaces } from "./live-places.ts";
 import type { Residence } from "./residence.ts";
+import type { Shells } from "./shells.ts";
 import type { UseLedger } from "./use-ledger.ts";
+import type { Attachment } from "./vocabulary.ts";
 
 /** What a session's host uses of the rooms below and of the gateway. */
 export interface HostServices {
@@ -18,6 +21,9 @@ export interface HostServices {
   readonly places: LivePlaces;
   readonly residence: Residence;
   readonly useLedger: UseLedger;
+  readonly shells: Shells;
+  /** Asks a runtime for what clients of a session may want of it as a whole; before the session is opened there. */
+  readonly prepare: (runtime: Runtime, policy: Policy, attachments: readonly Attachment[]) => Promise<void>;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Routes of GitHub's own model service, for sessions that have a GitHub token. */

@@ -16,6 +16,8 @@ import type { Attachment, Connection } from "./vocabulary.ts";
 export interface HostTurns extends TurnRunner {
   /** Has this connection ever sent a message in this session? */
   hasAsked(connection: Connection): boolean;
+  /** Tells every client that what ran has ended, when the runtime cannot say so and it was no turn of the queue. */
+  announce(message: string): void;
   /** Tokens of a model call, noted in the ledger. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
 }
@@ -147,6 +149,7 @@ export const createHostTurns = (options: {
       }
       return runner.send(sender, params);
     },
+    announce: (message) => announce(options.attachments, message),
     observe: runner.observe,
     ending: runner.ending,
     idle: runner.idle,

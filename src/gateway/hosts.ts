@@ -3,6 +3,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
+import { createGuests, type Visitor } from "./guests.ts";
 import type { HostServices } from "./host-services.ts";
 import { createLivePlaces } from "./live-places.ts";
 import { createResidence } from "./residence.ts";
@@ -25,6 +26,8 @@ export interface Hosts {
   deleteUnused(row: SessionRow): Promise<boolean>;
   /** Removes a session that could not be created, unless another client has created it meanwhile. */
   discard(row: SessionRow): Promise<void>;
+  /** Works in a unit's runtime for none of its sessions, see `Guests.visit`. */
+  visit<T>(visitor: Visitor, work: (runtime: Runtime) => Promise<T>): Promise<T>;
   runtimeClosed(runtime: Runtime): void;
   /** The runtime is worn out: its sessions leave it, then it is ended. */
   recycle(runtime: Runtime): void;
@@ -46,7 +49,12 @@ export const createHosts = (options: {
   const opened = new Map<string, SessionHost>();
   const hostsIn = (runtime: Runtime): readonly SessionHost[] =>
     [...opened.values()].filter((host) => host.runtime === runtime);
-  const residence = createResidence({ clock, fleet, log, lodgersOf: hostsIn });
+  const residence = createResidence({
+    clock,
+    fleet,
+    log,
+    lodgersOf: (runtime) => [...hostsIn(runtime), ...guests.in(runtime)],
+  });
   const places = createLivePlaces({
     clock,
     limit: options.limits.sessions,
@@ -55,6 +63,7 @@ export const createHosts = (options: {
     freeRuntime: () => residence.freeOne(),
     onEvicted: (reason) => metrics.evicted(reason),
   });
+  const guests = createGuests({ clock, fleet, places, residence });
   const services: HostServices = { ...options.services, places, residence };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
@@ -133,6 +142,7 @@ export const createHosts = (options: {
     async discard(row) {
       await remove(row, ({ created, attachments }) => !created && attachments.length === 0);
     },
+    visit: guests.visit,
     runtimeClosed(runtime) {
       units.forget(runtime);
       for (const host of hostsIn(runtime)) host.runtimeClosed(runtime);

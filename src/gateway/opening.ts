@@ -1,6 +1,8 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
+import { judgeAgain } from "../policy/judge.ts";
+import { policyWithin } from "../policy/unit-policy.ts";
 import { emptyRecord, recordAfterResume, type SessionRecord } from "../sessions/record.ts";
 import { unitOf } from "../sessions/unit.ts";
 import type { NewSession, SessionRow } from "../store/store.ts";
@@ -96,13 +98,17 @@ const open = async (
   kind: Opening["kind"],
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
+  const policy = policyWithin(connection.policy, row.isolation);
+  const parameters = judgeAgain(connection.policy, policy, `session.${kind}`, params);
   const host = await services.hosts.of(row);
   const { attachment, result } = await host.open(connection, name, {
     kind,
-    parameters: params,
+    parameters,
     githubToken: githubTokenOf(connection, params),
     ownInference: services.inference.offers(connection),
   });
+  // A session that was live had its runtime prepared for others.
+  if (host.runtime !== undefined) await services.prepare(host.runtime, policy, host.attachments);
   await hold(attachment);
   if (!row.ephemeral) services.useLedger.used(row.id, 0, 0);
   services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
@@ -112,8 +118,11 @@ const open = async (
 /** Notes the attachment with its connection; one that has closed meanwhile leaves at once. */
 export const hold = async (attachment: Attachment): Promise<void> => {
   const { connection, host, name } = attachment;
-  if (connection.open) connection.attachments.set(name, attachment);
-  else await host.detach(attachment);
+  if (connection.open) {
+    // The order is that in which sessions were opened.
+    connection.attachments.delete(name);
+    connection.attachments.set(name, attachment);
+  } else await host.detach(attachment);
 };
 
 /** `session.create`: a new session, or a join of one's own existing one, whose history goes on. */

@@ -83,7 +83,7 @@ export const createResidence = (options: {
         runtime.id,
         clock.after(wait, () => {
           idle.delete(runtime.id);
-          report(end(runtime), runtime);
+          if (lodgersOf(runtime).length === 0) report(end(runtime), runtime);
         }),
       );
     },

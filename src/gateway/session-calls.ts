@@ -1,6 +1,7 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
-import type { Judgement } from "../policy/judge.ts";
+import { type Judgement, judgeAgain } from "../policy/judge.ts";
+import { policyWithin } from "../policy/unit-policy.ts";
 import { RawJson } from "../wire/peer.ts";
 import { rewriteEvent } from "./event-ids.ts";
 import { forkSession } from "./fork.ts";
@@ -45,8 +46,18 @@ export const heldSession = async (
   return { name, host, attachment: undefined };
 };
 
-/** Calls that change nothing worth storing, by their names. */
-const readingMethod = /\.(get|list|read|is|has|check|search|preview|validate)\w*$/;
+/** The parameters as the policy allows them for this session, which keeps the isolation that it was made with. */
+export const paramsWithin = (
+  { policy }: Connection,
+  { row }: SessionHost,
+  method: string,
+  params: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> =>
+  judgeAgain(policy, policyWithin(policy, row.isolation), method, params);
+
+/** Does a call change nothing worth storing? Its name says so. */
+export const onlyReads = (method: string): boolean =>
+  /\.(get|list|read|is|has|check|search|preview|validate|discover|browse)\w*$/.test(method);
 
 type Answer = (held: Held, params: Record<string, unknown>, connection: Connection) => Promise<unknown>;
 
@@ -84,15 +95,16 @@ const special: Readonly<Record<string, Answer>> = {
 export const callSession = async (
   services: GatewayServices,
   connection: Connection,
-  { entry, params }: Judgement,
+  { entry, params: judged }: Judgement,
 ): Promise<unknown> => {
-  const held = await heldSession(services, connection, params.sessionId);
-  const { sessionId: _name, ...rest } = params;
+  const held = await heldSession(services, connection, judged.sessionId);
+  const { sessionId: _name, ...rest } = paramsWithin(connection, held.host, entry.method, judged);
   if (entry.method === "session.send") services.admit();
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
     return { success: false };
   if (entry.method === "sessions.fork") return forkSession(services, connection, held.host, rest);
+  if (entry.method === "session.shell.exec") return services.shells.exec(connection, held.host, rest);
   const answer = special[entry.method];
   if (answer !== undefined) return answer(held, rest, connection);
 
@@ -100,8 +112,8 @@ export const callSession = async (
   for (const path of entry.ids.params) {
     if (path !== "sessionId") upstream = await withForeignIds(services, connection, upstream, path);
   }
-  const onlyReads = answerMethods.has(entry.method) || readingMethod.test(entry.method);
-  const ask = onlyReads ? held.host.call : held.host.change;
+  const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
+  const ask = reads ? held.host.call : held.host.change;
   const frame = await ask(entry.method, isObject(upstream) ? upstream : {});
   if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());
   const sessions = (id: string) => (id === held.host.row.id ? held.name : undefined);
@@ -118,7 +130,7 @@ export const callSession = async (
 };
 
 /** Other sessions that a parameter names must be the caller's own as well. */
-const withForeignIds = async (
+export const withForeignIds = async (
   services: GatewayServices,
   { principal }: Connection,
   params: unknown,

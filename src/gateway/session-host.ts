@@ -16,9 +16,11 @@ import { createHostTurns } from "./host-turns.ts";
 import { runtimeOf } from "./life.ts";
 import type { Resident } from "./live-places.ts";
 import { createOpenRequests } from "./open-requests.ts";
+import { createSchedules, scheduleEvents } from "./schedules.ts";
 import { createSessionUpstream, interestHandle } from "./session-upstream.ts";
 import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
+import { createUnqueuedTurn } from "./unqueued-turn.ts";
 import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
 
 const notStoredMessage =
@@ -98,6 +100,9 @@ export const createSessionHost = (options: {
     onLeft: (runtime) => {
       openRequests.clear();
       background.clear();
+      schedules.clear();
+      unqueued.clear();
+      services.shells.left(row.id);
       services.places.leave(resident);
       if (runtime !== undefined) services.residence.left(runtime, policy.sessions.hibernateAfterMs);
     },
@@ -132,6 +137,9 @@ export const createSessionHost = (options: {
     open === 0 &&
     openRequests.size === 0 &&
     !background.running &&
+    !schedules.planned &&
+    !unqueued.running &&
+    !services.shells.running(row.id) &&
     !intake.holding;
 
   /** Sends the session to sleep if it has no work; its clients stay attached and notice nothing. */
@@ -186,6 +194,7 @@ export const createSessionHost = (options: {
       // Part of what it says comes just after its answers.
       await upstream.call(runtime, "session.mode.get", {});
       await new Promise<void>((resolve) => setImmediate(resolve));
+      if (policy.allow.all) schedules.changed();
       return runtime;
     } finally {
       quiet = false;
@@ -259,6 +268,19 @@ export const createSessionHost = (options: {
     onError: (error) => log.warn({ session: row.id, error }, "the session's tasks could not be listed"),
   });
 
+  const schedules = createSchedules({
+    ask: async () => {
+      const runtime = runtimeOf(upstream.life);
+      return runtime === undefined
+        ? undefined
+        : (await upstream.call(runtime, "session.schedule.list", {})).result();
+    },
+    onNone: () => idleAgain(),
+    onError: (error) => log.warn({ session: row.id, error }, "the session's plans could not be listed"),
+  });
+
+  const unqueued = createUnqueuedTurn();
+
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
   const turns = createHostTurns({
@@ -296,8 +318,10 @@ export const createSessionHost = (options: {
   };
 
   const sleepSoon = (): void => {
-    hibernate("detach").catch((error) =>
-      log.warn({ session: row.id, error }, "the session could not leave its runtime"),
+    hibernate("detach").then(
+      // It has work of its own; when that ends nobody need say so.
+      (asleep) => asleep || scheduleSleep(),
+      (error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"),
     );
   };
 
@@ -320,6 +344,8 @@ export const createSessionHost = (options: {
     onNotStored: notStored,
     onEvent: (type, data, agentId) => {
       if (type === "session.background_tasks_changed") background.changed();
+      if (scheduleEvents.has(type)) schedules.changed();
+      if (unqueued.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);
       upstream.foldEvent(type, data, agentId);
       if (
         !row.ephemeral &&
@@ -360,6 +386,7 @@ export const createSessionHost = (options: {
       try {
         await openAs(attachment, opening, recorded);
         await upstream.save();
+        if (policy.allow.all) schedules.changed();
       } catch (error) {
         upstream.restore(before.memory);
         // Others may have begun to watch meanwhile.
@@ -396,7 +423,7 @@ export const createSessionHost = (options: {
       const last = attachments.length === 1;
       if (last) {
         leaveWhenIdle = attachment.connection.link.kind === "sdk";
-        if (leaveWhenIdle && turns.current === undefined) {
+        if (leaveWhenIdle && turns.current === undefined && !unqueued.running) {
           await upstream
             .leave(how)
             .catch((error) =>
@@ -414,11 +441,13 @@ export const createSessionHost = (options: {
     const turn = turns.current;
     const running = turn?.state.kind === "running";
     const told = intake.quiet();
+    const alone = unqueued.running;
     upstream.lost();
     // An end that is being stored counts if it can be. One that is still being submitted is told by its own call
     // whether a runtime has got it.
     told.then(() => {
       if (running && turns.current === turn) turns.interrupt(runtimeGone);
+      else if (alone) turns.announce(runtimeGone);
       letGo();
     });
   };
@@ -441,7 +470,7 @@ export const createSessionHost = (options: {
       return turns.waiting;
     },
     get busy() {
-      return turns.current !== undefined || turns.waiting > 0;
+      return turns.current !== undefined || turns.waiting > 0 || unqueued.running;
     },
     get grant() {
       return upstream.grant;

@@ -255,6 +255,7 @@ export const createSessionUpstream = (options: {
       runtime = await fleet.runtimeFor(unit);
       life = nextLife(life, { kind: "wake", runtime });
       await state?.restore(runtime);
+      await services.prepare(runtime, policy, attachments);
       if (hasHistory(runtime)) await openIn(runtime, "session.resume", resuming);
       else await openIn(runtime, "session.create", creating);
       await replay(runtime);

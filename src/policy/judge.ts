@@ -46,6 +46,18 @@ export const judgeCall = (policy: Policy, method: string, given: unknown): Judge
   return { verdict, entry, params: judged };
 };
 
+/**
+ * The judged parameters under another policy: that of the session which the call turned out to be about. Throws as
+ * `judgeCall` does.
+ */
+export const judgeAgain = (
+  before: Policy,
+  policy: Policy,
+  method: string,
+  params: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> =>
+  policy === before ? params : judgeCall(policy, method, params).params;
+
 const wayOf = ({ allow }: Policy, { verdict, withAll }: MethodEntry): Way | undefined =>
   verdict !== "deny" ? verdict : allow.all ? withAll : undefined;
 

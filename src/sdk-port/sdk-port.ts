@@ -62,7 +62,9 @@ const serveSocket = (
   const authenticate = async (params: unknown): Promise<unknown> => {
     const given = isObject(params) ? params : {};
     const token = typeof given.token === "string" ? given.token : undefined;
-    const { id, principal } = await recognise(token).catch(inWordsOfARuntime);
+    const connection = await recognise(token).catch(inWordsOfARuntime);
+    const { id, principal } = connection;
+    if (given.enableGitHubTelemetryForwarding === true) gateway.forwardTelemetry(connection);
     log.info({ connection: id, tenant: principal.tenant, user: principal.user }, "sdk client connected");
     const wanted = Array.isArray(given.supportedTaskKinds) ? given.supportedTaskKinds : taskKinds;
     return {

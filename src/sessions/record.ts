@@ -29,7 +29,12 @@ import {
 export interface SessionRecord extends Settings {
   readonly calls: readonly RecordedCall[];
   readonly unwritten?: readonly RecordedCall[];
-  readonly facts: { readonly cwd?: string; readonly clientName?: string };
+  readonly facts: {
+    readonly cwd?: string;
+    readonly clientName?: string;
+    /** Has it been given its name, instead of one that the runtime made of its first message? */
+    readonly named?: true;
+  };
   readonly places?: Places;
 }
 
@@ -133,7 +138,11 @@ export const recordAfterCall = (
   result: unknown,
 ): SessionRecord => {
   if (isObject(result) && result.success === false) return record;
-  const settled = withSettings(record, settingsAfter(record, method, params));
+  const named =
+    method === "session.name.set" && record.facts.named !== true
+      ? { ...record, facts: { ...record.facts, named: true as const } }
+      : record;
+  const settled = withSettings(named, settingsAfter(named, method, params));
   const made = withCalls(settled, callsAfter(settled.calls, method, params));
   if (made.unwritten === undefined) return made;
   const unwritten = unwrittenAfter(made.unwritten, method, params);

@@ -27,7 +27,12 @@ export const createHostTurns = (options: {
   readonly policy: Policy;
   readonly row: SessionRow;
   readonly attachments: readonly Attachment[];
-  readonly call: (method: string, params: Readonly<Record<string, unknown>>) => Promise<Envelope>;
+  /** Calls the session's runtime; `before`, when it is awake. */
+  readonly call: (
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+    before?: () => void,
+  ) => Promise<Envelope>;
   readonly renamed: Map<string, string>;
   readonly heldEnds: HeldEnds;
   /** Waits until a turn may begin. */
@@ -73,8 +78,11 @@ export const createHostTurns = (options: {
     }
   };
 
-  const submit = async (parameters: Readonly<Record<string, unknown>>): Promise<string> => {
-    const result = (await options.call("session.send", parameters)).result();
+  const submit = async (
+    parameters: Readonly<Record<string, unknown>>,
+    taking?: () => void,
+  ): Promise<string> => {
+    const result = (await options.call("session.send", parameters, taking)).result();
     if (!isObject(result) || typeof result.messageId !== "string") {
       throw new RpcError({ code: -32603, message: "The runtime accepted the message without an id." });
     }

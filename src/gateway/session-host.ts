@@ -5,6 +5,7 @@ import type { Unit } from "../kernel/isolation.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import { createSessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
+import type { Envelope } from "../wire/envelope.ts";
 import { createBackgroundWork } from "./background-work.ts";
 import { type Declarations, splitParameters, unite, watcherDeclares } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
@@ -176,23 +177,33 @@ export const createSessionHost = (options: {
     }
   };
 
-  const call: SessionHost["call"] = (method, params) =>
+  /** `before` is called when all waiting is over; what it throws, the runtime is not called. */
+  const call = (
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+    before?: () => void,
+  ): Promise<Envelope> =>
     counted(async () => {
       const { life } = upstream;
       // One that has just died is known to be dead before anybody has told us.
       const runtime =
         life.kind === "live" && !life.runtime.gone && !dropping ? life.runtime : await inOrder(() => wake());
       scheduleSleep();
+      before?.();
       return upstream.call(runtime, method, params);
     });
 
-  const wake = async (): Promise<Runtime> => {
+  const forgetDead = (): void => {
     if (upstream.life.kind === "live" && upstream.life.runtime.gone) runtimeClosed(upstream.life.runtime);
+  };
+
+  const wake = async (): Promise<Runtime> => {
+    forgetDead();
+    // Another call has woken it meanwhile, and what the session says now is for its clients.
+    if (upstream.life.kind === "live") return upstream.life.runtime;
     quiet = true;
     try {
       const runtime = await upstream.wake();
-      // Part of what it says comes just after its answers.
-      await upstream.call(runtime, "session.mode.get", {});
       await new Promise<void>((resolve) => setImmediate(resolve));
       if (policy.allow.all) schedules.changed();
       return runtime;
@@ -401,6 +412,7 @@ export const createSessionHost = (options: {
 
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
     if (upstream.life.kind === "deleted") throw sessionDeleted();
+    forgetDead();
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.lend(opening.githubToken);

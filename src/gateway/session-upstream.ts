@@ -96,6 +96,12 @@ const cutsHistory: ReadonlySet<string> = new Set(["session.history.truncate", "s
 const isMissingDirectory = (error: unknown): boolean =>
   error instanceof RpcError && error.message.includes("Directory does not exist");
 
+/** So many runtimes may die, one after the other, over a session that is opened in them. */
+const maxAttempts = 3;
+
+const isGone = (error: unknown): boolean =>
+  error instanceof SquadronError && (error.code === "runtime_gone" || error.code === "connection_closed");
+
 /** Longest time for each call that opens a session in a runtime. */
 const openWithinMs = 30_000;
 
@@ -247,8 +253,23 @@ export const createSessionUpstream = (options: {
   const hasHistory = (runtime: Runtime): boolean =>
     existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
 
-  /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
+  /** A runtime that dies over it has got no message yet, so that another one can be tried. */
   const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await tryToEnter(resuming, creating);
+      } catch (error) {
+        if (!isGone(error)) throw error;
+        if (attempt === maxAttempts)
+          throw new SquadronError("runtime_gone", "Every runtime ended in which the session was opened.", {
+            cause: error,
+          });
+      }
+    }
+  };
+
+  /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
+  const tryToEnter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
     await options.takePlace();
     let runtime: Runtime | undefined;
     try {
@@ -259,6 +280,8 @@ export const createSessionUpstream = (options: {
       if (hasHistory(runtime)) await openIn(runtime, "session.resume", resuming);
       else await openIn(runtime, "session.create", creating);
       await replay(runtime);
+      // Part of what it says of all this comes just after its answers.
+      await callSoon(runtime, "session.mode.get", {});
     } catch (error) {
       if (runtime === undefined) options.onLeft(undefined);
       else sleep(runtime);

@@ -28,8 +28,11 @@ export interface TurnRunnerOptions {
   accepted(turn: Turn<Connection>): Promise<void>;
   /** Notes that a turn begins. It does after that. */
   begun(turn: Turn<Connection>): Promise<void>;
-  /** Gives a message to the runtime; resolves with the runtime's id of it. */
-  submit(parameters: Readonly<Record<string, unknown>>): Promise<string>;
+  /**
+   * Gives a message to the runtime; resolves with the runtime's id of it. Calls `taking` when nothing need be waited for
+   * any more; it throws when the message must not be given.
+   */
+  submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
   abortUpstream(): Promise<Envelope>;
   /** The runtime has named a message that we had already named otherwise. */
   onRenamed(runtimeMessageId: string, clientMessageId: string): void;
@@ -161,10 +164,11 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     progress = made;
     const submitted = async (): Promise<string> => {
       await options.begun(turn);
-      // What it was told then holds: a message that has ended is not given to the runtime.
-      if (queue.current !== turn) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
-      made.submitted = true;
-      return options.submit(turn.parameters);
+      return options.submit(turn.parameters, () => {
+        // What it was told then holds: a message that has ended is not given to the runtime.
+        if (queue.current !== turn) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
+        made.submitted = true;
+      });
     };
     submitted().then(
       (id) => {

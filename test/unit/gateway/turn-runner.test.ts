@@ -26,7 +26,8 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     accepted: async () => undefined,
     begun: async () => undefined,
     onStuck: () => undefined,
-    submit: ({ prompt }) => {
+    submit: ({ prompt }, taking) => {
+      taking();
       const { promise, resolve, reject } = Promise.withResolvers<string>();
       submitted.push({ prompt, accept: resolve, refuse: reject });
       return promise;

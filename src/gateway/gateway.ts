@@ -94,7 +94,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, clock, store, fleet, log, metrics, models } = options;
   const inference = createClientInference(log);
   const launchProviders = createLaunchProviders(log);
-  const telemetry = createTelemetryForwarding();
+  const telemetry = createTelemetryForwarding(log);
   const shells = createShells(log);
   const requests = createRequestOwners();
   const audit = createAuditTrail({ store, clock, log });

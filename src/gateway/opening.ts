@@ -107,9 +107,13 @@ const open = async (
     githubToken: githubTokenOf(connection, params),
     ownInference: services.inference.offers(connection),
   });
-  // A session that was live had its runtime prepared for others.
-  if (host.runtime !== undefined) await services.prepare(host.runtime, policy, host.attachments);
   await hold(attachment);
+  // A session that was live had its runtime prepared for others.
+  const { runtime, attachments } = host;
+  if (runtime !== undefined)
+    await services
+      .prepare(runtime, policy, attachments)
+      .catch((error) => services.log.info({ session: row.id, error }, "a runtime could not be prepared"));
   if (!row.ephemeral) services.useLedger.used(row.id, 0, 0);
   services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
   return { ...result, sessionId: name, nativeSessionId: name };

@@ -1,8 +1,10 @@
 import type { Runtime } from "../fleet/fleet.ts";
 import { taskKinds } from "../fleet/housing.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import type { Log } from "../telemetry/log.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { methodEntry } from "../wire/method-table.ts";
+import { RpcError } from "../wire/rpc-error.ts";
 import { withIds } from "./ids.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -19,22 +21,29 @@ export interface TelemetryForwarding {
   told(frame: Envelope, hosts: readonly SessionHost[]): void;
 }
 
-export const createTelemetryForwarding = (): TelemetryForwarding => {
+export const createTelemetryForwarding = (log: Log): TelemetryForwarding => {
   const wanting = new WeakSet<Connection>();
-  const prepared = new WeakMap<Runtime, Promise<unknown>>();
+  const prepared = new WeakMap<Runtime, Promise<void>>();
 
   const wants = ({ connection, host }: Attachment): boolean =>
     wanting.has(connection) && policyWithin(connection.policy, host.row.isolation).allow.all;
+
+  const turnOn = async ({ id, peer }: Runtime): Promise<void> => {
+    const params = { supportedTaskKinds: taskKinds, enableGitHubTelemetryForwarding: true };
+    try {
+      await peer.request("connect", params, { timeoutMs: acceptWithinMs });
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      log.warn({ runtime: id, error }, "a runtime does not forward its telemetry");
+    }
+  };
 
   return {
     want(connection) {
       wanting.add(connection);
     },
     async prepare(runtime, attachments) {
-      if (!prepared.has(runtime) && attachments.some(wants)) {
-        const params = { supportedTaskKinds: taskKinds, enableGitHubTelemetryForwarding: true };
-        prepared.set(runtime, runtime.peer.request("connect", params, { timeoutMs: acceptWithinMs }));
-      }
+      if (!prepared.has(runtime) && attachments.some(wants)) prepared.set(runtime, turnOn(runtime));
       await prepared.get(runtime);
     },
     told(frame, hosts) {

@@ -22,6 +22,7 @@ const runBare = async (session: string, mode: { mode?: "empty" }): Promise<Trans
     makeClient: () => runtime.bareClient(mode),
     provider: provider(model.url),
     ids: { session },
+    foreignEnds: true,
   });
 };
 

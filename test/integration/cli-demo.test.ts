@@ -23,12 +23,12 @@ const startDemo = async () => {
   await demo.printed(/Ctrl-C ends the demo/);
   return demo;
 };
-const runtimePids = async (page: string): Promise<number[]> => {
+const runtimesOf = async (page: string): Promise<{ pid: number; unitKey?: string }[]> => {
   const [, url = "", key = ""] = /status --url (\S+) --key (\S+)/.exec(page) ?? [];
   const { stdout } = await runCli(["runtimes", "--json", "--url", url, "--key", key], {
     cwd: directory.path,
   });
-  return (JSON.parse(stdout) as { pid: number }[]).map(({ pid }) => pid);
+  return JSON.parse(stdout);
 };
 
 describe("squadron demo", () => {
@@ -50,15 +50,15 @@ describe("squadron demo", () => {
 
     expect(demo.stdout).toMatch(/acme +alice +user/);
     expect(demo.stdout).toMatch(/globex +bob +user/);
-    const pids = await runtimePids(demo.stdout);
-    expect(pids).toHaveLength(2);
+    const runtimes = await runtimesOf(demo.stdout);
+    expect(runtimes.filter(({ unitKey }) => unitKey !== undefined)).toHaveLength(2);
     expect(await readdir(directory.path)).toHaveLength(1);
     demo.kill("SIGINT");
     expect(await within(demo.ended, { what: "the end of the demo" })).toMatchObject({
       code: 0,
       signal: null,
     });
-    expect(pids.filter(isAlive)).toEqual([]);
+    expect(runtimes.filter(({ pid }) => isAlive(pid))).toEqual([]);
     expect(await readdir(directory.path)).toEqual([]);
   });
 
@@ -76,10 +76,10 @@ describe("squadron demo", () => {
     const held = execute("sh", ["-c", curl.replace("Hello, who are you?", "[[hold x]] [[tokens 9]]")]).catch(
       () => undefined,
     );
-    const pids = await eventually(
+    const runtimes = await eventually(
       async () => {
-        const found = await runtimePids(demo.stdout);
-        return found.length > 0 && found;
+        const found = await runtimesOf(demo.stdout);
+        return found.some(({ unitKey }) => unitKey !== undefined) && found;
       },
       { what: "a runtime" },
     );
@@ -93,7 +93,7 @@ describe("squadron demo", () => {
       lock.close();
     }
     await held;
-    await eventually(() => pids.every((pid) => !isAlive(pid)), { what: "the end of its runtimes" });
+    await eventually(() => runtimes.every(({ pid }) => !isAlive(pid)), { what: "the end of its runtimes" });
     expect(await readdir(directory.path)).toEqual([]);
   });
 

@@ -250,6 +250,7 @@ describe("squadron doctor", () => {
       "node",
       "configuration",
       "setpriv",
+      "sandbox",
       "runtime",
       "runtime start",
       "sdk port",

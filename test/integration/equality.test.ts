@@ -20,6 +20,7 @@ beforeAll(async () => {
       makeClient: () => runtime.bareClient(mode === "empty" ? { mode } : {}),
       provider: { type: "openai", baseUrl: model.url, apiKey: modelKey },
       ids: { session: "program" },
+      foreignEnds: true,
     });
   }
 }, 120_000);
@@ -35,6 +36,7 @@ describe.each(isolations)("the program through Squadron, isolation %s", (isolati
     const transcript = await runSessionProgram({
       makeClient: () => squadron.client("alice", mode === "empty" ? { mode } : {}),
       ids: { session: "program" },
+      foreignEnds: false,
     });
     expect(comparable(transcript, mode)).toEqual(comparable(bare[mode], mode));
   });

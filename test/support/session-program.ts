@@ -20,6 +20,11 @@ export interface ProgramOptions {
   readonly provider?: ProviderConfig;
   /** The session id that the client chooses, unique to this run. */
   readonly ids: { readonly session: string };
+  /**
+   * Does a client that has asked before see the end of a turn that another one asked for? Not through Squadron
+   * (docs/equality.md): the program waits for no such end then, and leaves them out of what was seen in either case.
+   */
+  readonly foreignEnds: boolean;
 }
 
 /** One step of the program: what each attached client saw of the conversation, in order. */
@@ -47,6 +52,9 @@ export interface Transcript {
   readonly lifecycle: Readonly<Record<string, readonly string[]>>;
 }
 
+/** Types that end a turn. */
+const ends: ReadonlySet<string> = new Set(["assistant.idle", "session.idle"]);
+
 const turnDeadlineMs = 30_000;
 
 interface Attached {
@@ -68,6 +76,9 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
   const lifecycle: Record<string, Set<string>> = {};
   const clients: CopilotClient[] = [];
   const attached: Attached[] = [];
+  const haveAsked = new Set<Attached>();
+  /** Those to whom the running turn is somebody else's. */
+  let bystanders: ReadonlySet<Attached> = new Set();
 
   const connect = (name: string): CopilotClient => {
     const client = makeClient();
@@ -111,7 +122,11 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
   ) => {
     const before = new Map(attached.map((one) => [one, one.events.length]));
     const value = await within(step(), { what: `phase "${name}"`, deadlineMs: turnDeadlineMs });
-    const seen = attached.map((one) => [one.name, one.events.slice(before.get(one) ?? 0)] as const);
+    const seen = attached.map((one) => {
+      const events = one.events.slice(before.get(one) ?? 0);
+      return [one.name, bystanders.has(one) ? events.filter(({ type }) => !ends.has(type)) : events] as const;
+    });
+    bystanders = new Set();
     phases.push({
       name,
       result: results.value(show(value)),
@@ -125,17 +140,21 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
     return value;
   };
 
-  const idleSeen = (one: Attached, from: number) =>
-    eventually(() => one.events.slice(from).some((event) => event.type === "session.idle"), {
-      what: `client ${one.name} sees the idle`,
+  const endSeen = (one: Attached, from: number) => {
+    const last = bystanders.has(one) && !options.foreignEnds ? "assistant.turn_end" : "session.idle";
+    return eventually(() => one.events.slice(from).some((event) => event.type === last), {
+      what: `client ${one.name} sees ${last}`,
       deadlineMs: turnDeadlineMs,
     });
+  };
 
   /** Asks, and waits until everybody has seen the end of the turn. */
   const ask = async (one: Attached, prompt: string): Promise<unknown> => {
+    bystanders = new Set(attached.filter((other) => other !== one && haveAsked.has(other)));
+    haveAsked.add(one);
     const from = attached.map((other) => other.events.length);
     const answer = await one.session.sendAndWait({ prompt }, turnDeadlineMs);
-    await Promise.all(attached.map((other, index) => idleSeen(other, from[index] ?? 0)));
+    await Promise.all(attached.map((other, index) => endSeen(other, from[index] ?? 0)));
     return answer?.data.content;
   };
 
@@ -191,7 +210,7 @@ export const runSessionProgram = async (options: ProgramOptions): Promise<Transc
         { what: "the turn streams" },
       );
       await first.session.abort();
-      await idleSeen(first, from);
+      await endSeen(first, from);
     });
     await turn("after the abort", "[[count]]");
     await phase("other model", async () => {

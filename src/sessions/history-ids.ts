@@ -5,7 +5,21 @@ import { eventSessionIds } from "../wire/method-table.ts";
 export const logPath = "events.jsonl";
 export const workspacePath = "workspace.yaml";
 
-const parsed = (line: string): Record<string, unknown> | undefined => {
+/** The lines of a log that have this text in them, without their ends. */
+export function* linesWith(
+  log: Buffer,
+  text: string,
+): Generator<{ readonly text: string; readonly start: number; readonly end: number }> {
+  for (let at = log.indexOf(text); at >= 0; ) {
+    const start = log.lastIndexOf(0x0a, at) + 1;
+    const newline = log.indexOf(0x0a, at);
+    const end = newline < 0 ? log.length : newline;
+    yield { text: log.toString("utf8", start, end), start, end };
+    at = log.indexOf(text, end);
+  }
+}
+
+export const parsedEvent = (line: string): Record<string, unknown> | undefined => {
   try {
     const event: unknown = JSON.parse(line);
     return isObject(event) ? event : undefined;
@@ -15,7 +29,7 @@ const parsed = (line: string): Record<string, unknown> | undefined => {
   }
 };
 
-const dataOf = (event: Record<string, unknown>): Record<string, unknown> =>
+export const dataOf = (event: Record<string, unknown>): Record<string, unknown> =>
   isObject(event.data) ? event.data : {};
 
 /** What a log says of its session at its begin; undefined when it is no session's log. */
@@ -23,7 +37,7 @@ export const beginOf = (
   log: Buffer,
 ): { readonly id: string; readonly startedAt: number | undefined } | undefined => {
   const end = log.indexOf("\n");
-  const event = end < 0 ? undefined : parsed(log.toString("utf8", 0, end));
+  const event = end < 0 ? undefined : parsedEvent(log.toString("utf8", 0, end));
   if (event?.type !== "session.start") return undefined;
   const { sessionId, startTime } = dataOf(event);
   if (typeof sessionId !== "string" || sessionId === "") return undefined;
@@ -41,8 +55,7 @@ const withId = (value: unknown, path: readonly string[], from: string, to: strin
 
 /** The line with the id replaced where events have ids, never in what was said; the same line when there is none. */
 const renamedLine = (line: string, from: string, to: string): string => {
-  if (!line.includes(from)) return line;
-  const event = parsed(line);
+  const event = parsedEvent(line);
   const paths = typeof event?.type === "string" ? (eventSessionIds[event.type] ?? []) : [];
   const renamed = paths.reduce<unknown>(
     (changed, path) => withId(changed, ["data", ...path.split(".")], from, to),
@@ -51,17 +64,18 @@ const renamedLine = (line: string, from: string, to: string): string => {
   return renamed === event ? line : JSON.stringify(renamed);
 };
 
-/** The log of the same session under another id. */
-export const renamedLog = (log: Buffer, from: string, to: string): Buffer =>
-  log.includes(from)
-    ? Buffer.from(
-        log
-          .toString("utf8")
-          .split("\n")
-          .map((line) => renamedLine(line, from, to))
-          .join("\n"),
-      )
-    : log;
+/** The log of the same session under another id; lines that do not name it stay byte for byte. */
+export const renamedLog = (log: Buffer, from: string, to: string): Buffer => {
+  const parts: Buffer[] = [];
+  let done = 0;
+  for (const { text, start, end } of linesWith(log, from)) {
+    const renamed = renamedLine(text, from, to);
+    if (renamed === text) continue;
+    parts.push(log.subarray(done, start), Buffer.from(renamed));
+    done = end;
+  }
+  return parts.length === 0 ? log : Buffer.concat([...parts, log.subarray(done)]);
+};
 
 /** `workspace.yaml` of the same session under another id. */
 export const renamedWorkspace = (workspace: Buffer, to: string): Buffer =>

@@ -1,9 +1,13 @@
 import type { Runtime } from "../fleet/fleet.ts";
-import type { Root } from "./working-copy.ts";
+import { logPath } from "./history-ids.ts";
+import type { Root } from "./scan.ts";
 
 /** Lock files of a runtime, what it is just about to put in a file's place, and SQLite's index of its journal, which whoever opens it makes anew. */
 export const isPassing = (path: string): boolean =>
   /(^|\/)(inuse\.[^/]*\.lock|\.workspace-fork\.lock|[^/]*\.tmp\.[0-9a-f-]{36}|[^/]*-shm)$/.test(path);
+
+/** The one file of a session to which its runtime only adds lines. */
+export const isSessionLog = (path: string): boolean => path === logPath;
 
 /** Where a runtime has the files of a session. */
 export const sessionRoots = (runtime: Runtime, session: string): readonly Root[] => [
@@ -12,6 +16,7 @@ export const sessionRoots = (runtime: Runtime, session: string): readonly Root[]
     path: [".copilot", "session-state", session],
     prefix: "",
     ignore: isPassing,
+    isLog: isSessionLog,
   },
 ];
 
@@ -26,13 +31,13 @@ const isCache = (path: string): boolean =>
   /^\.copilot\/(session-store\.db|data\.db)/.test(path) ||
   isPassing(path);
 
-/** What its users have there is theirs, whatever it is called. */
+/** What its users have there is theirs to change, whatever it is called. */
 const nothing = (): boolean => false;
 
 /** Where a runtime has what belongs to its unit: its home, and its working directory if that is its own. */
 export const unitRoots = (runtime: Runtime): readonly Root[] => [
-  { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isCache },
+  { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isCache, isLog: nothing },
   ...(runtime.ownsWorkingDirectory
-    ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: nothing }]
+    ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: nothing, isLog: nothing }]
     : []),
 ];

@@ -15,6 +15,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { setImmediate as breathe } from "node:timers/promises";
 
 /**
  * Directories that somebody else may change while we look, and whom we do not trust: a box's user may put a link where
@@ -127,13 +128,16 @@ export const factsAt = (directory: Directory, name: string): FileFacts | undefin
   return stats?.isFile() ? factsOf(stats) : undefined;
 };
 
+/** Bytes read between two chances for others to run: a few milliseconds. */
+const readAtOnce = 8 * 2 ** 20;
+
 /** Reads a file from a position to its present end, at most `maxBytes`; with its facts as they were then. */
-export const readFrom = (
+export const readFrom = async (
   directory: Directory,
   name: string,
   from: number,
   maxBytes: number,
-): { readonly bytes: Buffer; readonly facts: FileFacts } | undefined => {
+): Promise<{ readonly bytes: Buffer; readonly facts: FileFacts } | undefined> => {
   const fd = unlessAbsent(() => openSync(at(directory, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   if (fd === undefined) return undefined;
   try {
@@ -143,7 +147,9 @@ export const readFrom = (
     const bytes = Buffer.alloc(Math.min(Math.max(0, facts.size - from), maxBytes));
     let length = 0;
     while (length < bytes.length) {
-      const read = readSync(fd, bytes, length, bytes.length - length, from + length);
+      if (length > 0) await breathe();
+      const most = Math.min(bytes.length - length, readAtOnce);
+      const read = readSync(fd, bytes, length, most, from + length);
       if (read === 0) break;
       length += read;
     }
@@ -215,7 +221,7 @@ const empty = async (top: Directory): Promise<void> => {
       if (isDirectory) unlessAbsent(() => takeUp(top, name));
       else unlessAbsent(() => unlinkSync(atBytes(top, name)));
     }
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await breathe();
   }
   throw new Error(`Somebody fills ${top.path} while it is emptied.`);
 };

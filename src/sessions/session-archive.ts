@@ -8,8 +8,8 @@ import type { Isolation } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import type { FileChange, NewSession, OwnedSession, Store, StoredFile } from "../store/store.ts";
 import { beginOf, logPath, renamedLog, renamedWorkspace, workspacePath } from "./history-ids.ts";
-import { emptyRecord } from "./record.ts";
-import { isPassing } from "./roots.ts";
+import { recordOfLog } from "./history-record.ts";
+import { isPassing, isSessionLog } from "./roots.ts";
 import { unitOf } from "./unit.ts";
 import { openWorkingCopy, restoreFiles } from "./working-copy.ts";
 
@@ -27,9 +27,9 @@ const renamed = (files: readonly StoredFile[], from: string, to: string): readon
     return file;
   });
 
-const logOf = (files: readonly StoredFile[]): ReturnType<typeof beginOf> => {
+const logOf = (files: readonly StoredFile[]): Buffer => {
   const log = files.find(({ path }) => path === logPath);
-  return log && beginOf(ofBytes(log.bytes));
+  return log === undefined ? Buffer.alloc(0) : ofBytes(log.bytes);
 };
 
 const unusable = (message: string, cause?: unknown): SquadronError =>
@@ -40,7 +40,7 @@ const readDirectory = async (directory: string, maxBytes: number): Promise<reado
   const base = await realpath(directory).catch((error: unknown) => {
     throw unusable(`There is no directory ${directory}.`, error);
   });
-  const roots = [{ base, path: [], prefix: "", ignore: isPassing }];
+  const roots = [{ base, path: [], prefix: "", ignore: isPassing, isLog: isSessionLog }];
   const { files } = await openWorkingCopy({ roots, maxBytes }).changes();
   return files.filter((change) => change.kind === "replace");
 };
@@ -66,6 +66,17 @@ export interface ArchiveOwner {
   readonly user: string;
 }
 
+export interface ImportOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly directory: string;
+  readonly owner: ArchiveOwner;
+  readonly isolation: Isolation;
+  /** Of the session's files. */
+  readonly maxBytes: number;
+  readonly name?: string;
+}
+
 export interface Imported {
   readonly session: NewSession;
   readonly name: string;
@@ -79,18 +90,11 @@ export interface Imported {
  * Rejects with `invalid_request` when the directory holds no session, `name_taken`, `too_large`, `store_unavailable`;
  * nothing is kept then.
  */
-export const importSession = async (options: {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly directory: string;
-  readonly owner: ArchiveOwner;
-  readonly isolation: Isolation;
-  readonly maxBytes: number;
-  readonly name?: string;
-}): Promise<Imported> => {
+export const importSession = async (options: ImportOptions): Promise<Imported> => {
   const { store, clock, directory, owner, isolation, maxBytes } = options;
   const files = await readDirectory(directory, maxBytes);
-  const begin = logOf(files);
+  const log = logOf(files);
+  const begin = beginOf(log);
   if (begin === undefined)
     throw unusable(
       `${directory} holds no session: ${logPath}, which begins with session.start, is not there. Name a directory such as ~/.copilot/session-state/ID.`,
@@ -110,7 +114,7 @@ export const importSession = async (options: {
     updatedAt: now,
     lastUsedAt: now,
     title: titleOf(files),
-    record: JSON.stringify(emptyRecord),
+    record: JSON.stringify(recordOfLog(log)),
     createdUpstream: false,
     ephemeral: false,
     visibility: "private",
@@ -174,7 +178,7 @@ export const exportSession = async (options: {
     throw unusable("The id may have letters, digits, _ and - only, 1 to 200 of them.");
   const found = await find(store, owner, options.session);
   const files = await store.state.files({ kind: "session", id: found.id });
-  const begin = logOf(files);
+  const begin = beginOf(logOf(files));
   if (begin === undefined) throw unusable("The session has no history yet: nothing of it has been stored.");
   const id = options.id ?? (runtimeId.test(found.name) ? found.name : newUuid());
   await mkdir(to, { recursive: true, mode: 0o700 });
@@ -185,7 +189,7 @@ export const exportSession = async (options: {
   const partial = `.${id}.partial`.slice(-200);
   try {
     await restoreFiles({
-      roots: [{ base, path: [partial], prefix: "", ignore: () => false }],
+      roots: [{ base, path: [partial], prefix: "", ignore: () => false, isLog: isSessionLog }],
       files: renamed(files, begin.id, id),
       maxBytes: Number.MAX_SAFE_INTEGER,
       owner: undefined,

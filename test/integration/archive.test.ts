@@ -1,9 +1,20 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
 import type { CopilotSession, SessionConfig } from "@github/copilot-sdk";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
+import { importSessions } from "../../src/sessions/import-all.ts";
 import { exportSession, importSession } from "../../src/sessions/session-archive.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -151,6 +162,28 @@ describe("a session of ours", () => {
   });
 });
 
+describe("a session whose model was changed", () => {
+  it("is imported with the model that a bare runtime would go on with", async () => {
+    await using runtime = await startBareRuntime();
+    const client = runtime.bareClient();
+    const session = await client.createSession({ ...bareConfig(), sessionId: "switched" });
+    await session.sendAndWait("[[echo one]]");
+    await session.setModel("scripted-2");
+    await session.sendAndWait("[[echo two]]");
+    await client.stop();
+    const store = await openStore(`sqlite:${join(directory.path, "squadron.db")}`);
+    const source = join(runtime.home, "session-state", "switched");
+    const given = { store, clock: systemClock, directory: source, owner: alice, maxBytes: 1e7 };
+    await importSession({ ...given, isolation: "shared" }).finally(() => store.close());
+
+    await using node = await startHere();
+    const ours = await node.client("alice").resumeSession("switched", { onPermissionRequest });
+    const before = model.requests.length;
+    expect((await ours.sendAndWait("[[count]]"))?.data.content).toBe("3");
+    expect(model.requests.slice(before).map(({ body }) => body)).toMatchObject([{ model: "scripted-2" }]);
+  });
+});
+
 describe("importing", () => {
   let store: Store;
   beforeEach(async () => {
@@ -228,6 +261,71 @@ describe("importing", () => {
     await expect(take(source)).rejects.toMatchObject({ code: "name_taken" });
     await take(source, { name: "another" });
     expect(await store.sessions.countOf("acme")).toBe(2);
+  });
+
+  it("leaves bytes that are no text as they are", async () => {
+    const source = makeSource({ "events.jsonl": lines(start) });
+    const odd = Buffer.from([...Buffer.from('{"type":"old '), 0xff, 0xfe, ...Buffer.from('"}\n')]);
+    appendFileSync(join(source, "events.jsonl"), odd);
+    const { session } = await take(source);
+    const [log] = await store.state.files({ kind: "session", id: session.id });
+    expect(Buffer.from(log?.bytes ?? []).subarray(-odd.length)).toEqual(odd);
+  });
+
+  it("takes the model of the log's last word, not a subagent's, and no directory of the other machine", async () => {
+    const begun = { ...start, data: { ...start.data, selectedModel: "one", context: { cwd: "/etc" } } };
+    const changed = (newModel: string) => ({ type: "session.model_change", data: { newModel } });
+    const resumed = { type: "session.resume", data: { selectedModel: "three", context: { cwd: "/root" } } };
+    const agents = { ...changed("four"), agentId: "agent" };
+    for (const [events, last] of [
+      [[begun], "one"],
+      [[begun, changed("two")], "two"],
+      [[begun, changed("two"), resumed, agents], "three"],
+    ] as const) {
+      const { session } = await take(makeSource({ "events.jsonl": lines(...events) }), { name: last });
+      expect(JSON.parse(session.record)).toMatchObject({
+        parameters: { model: last },
+        options: {},
+        facts: {},
+      });
+      expect(session.record).not.toContain("/");
+    }
+  });
+
+  it("takes a whole session-state one by one, tells what it skips, and follows no link", async () => {
+    const state = join(directory.path, "session-state");
+    const put = (name: string, id: string): void => {
+      mkdirSync(join(state, name), { recursive: true });
+      const event = { ...start, data: { ...start.data, sessionId: id } };
+      writeFileSync(join(state, name, "events.jsonl"), lines(event));
+    };
+    for (const [name, id] of [
+      ["a", "a"],
+      ["b", "taken"],
+      ["d", "d"],
+    ] as const)
+      put(name, id);
+    mkdirSync(join(state, "c-empty"));
+    symlinkSync(makeSource({ "events.jsonl": lines(start) }), join(state, "linked"));
+    writeFileSync(join(state, "file"), "");
+    await take(makeSource({ "events.jsonl": lines(start) }), { name: "taken" });
+    const all = { store, clock: systemClock, owner: alice, isolation: "user", maxBytes: 1e6 } as const;
+    const outcomes = async (source: string) => {
+      const seen: unknown[] = [];
+      for await (const one of importSessions({ ...all, directory: source }))
+        seen.push([basename(one.directory), one.kind === "imported" ? one.imported.name : one.error.code]);
+      return seen;
+    };
+    expect(await outcomes(state)).toEqual([
+      ["a", "a"],
+      ["b", "name_taken"],
+      ["c-empty", "invalid_request"],
+      ["d", "d"],
+    ]);
+    expect(await store.sessions.countOf("acme")).toBe(3);
+    put("e", "e");
+    expect(await outcomes(join(state, "e"))).toEqual([["e", "e"]]);
+    await expect(outcomes(join(directory.path, "absent"))).rejects.toMatchObject({ code: "invalid_request" });
   });
 
   it("is not led out of the directory, nor an export out of its own", async () => {

@@ -39,7 +39,7 @@ describe("a directory that somebody else may change", () => {
     mkdirSync(join(directory.path, "directory"));
     const at = opened(directory.path);
     for (const name of ["fifo", "link", "directory", "absent"]) {
-      expect(readFrom(at, name, 0, 100), name).toBeUndefined();
+      expect(await readFrom(at, name, 0, 100), name).toBeUndefined();
       expect(factsAt(at, name), name).toBeUndefined();
     }
   });
@@ -50,7 +50,9 @@ describe("a directory that somebody else may change", () => {
     const below = ["a", "b"];
     mkdirSync(join(outside.path, "b"));
     writeFileSync(join(outside.path, "b", "secret"), "secret");
-    const roots = [{ base: directory.path, path: below, prefix: "", ignore: () => false }];
+    const roots = [
+      { base: directory.path, path: below, prefix: "", ignore: () => false, isLog: () => false },
+    ];
     const files = [{ path: "c/mine", mode: 0o600, bytes: Buffer.from("mine") }];
     mkdirSync(join(directory.path, ...below), { recursive: true });
     const child = spawn(process.execPath, ["-e", swapper, join(directory.path, "a"), outside.path]);

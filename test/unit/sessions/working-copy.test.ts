@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   appendFileSync,
   chmodSync,
@@ -18,16 +19,14 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import Database from "better-sqlite3";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  openWorkingCopy,
-  type PendingChanges,
-  type Root,
-  restoreFiles,
-} from "../../../src/sessions/working-copy.ts";
+import type { Root } from "../../../src/sessions/scan.ts";
+import { openWorkingCopy, type PendingChanges, restoreFiles } from "../../../src/sessions/working-copy.ts";
 import type { FileChange, StoredFile } from "../../../src/store/store.ts";
 import { tempDir } from "../../support/temp.ts";
+import { within } from "../../support/wait.ts";
 
 type Files = Map<string, { readonly mode: number; readonly bytes: Buffer }>;
 
@@ -39,6 +38,7 @@ const rootAt = (base: string, path: readonly string[] = below): Root => ({
   path,
   prefix: "",
   ignore: (one) => one.endsWith(".lock"),
+  isLog: (one) => one.endsWith(".jsonl"),
 });
 
 /** What a store makes of changes; it refuses those that do not fit. */
@@ -80,6 +80,24 @@ const shown = (files: Files) =>
 
 const stored = (files: Files): readonly StoredFile[] =>
   [...files].map(([path, { mode, bytes }]) => ({ path, mode, bytes }));
+
+const restlessWriter = `
+  const Database = require("better-sqlite3");
+  const [file, mode] = process.argv.slice(1);
+  const database = new Database(file);
+  database.pragma("journal_mode = " + mode);
+  database.pragma("wal_autocheckpoint = 20");
+  database.pragma("synchronous = off");
+  database.exec("create table t (id integer primary key, b text); create index i on t (b)");
+  const insert = database.prepare("insert into t (b) values (?)");
+  const thin = database.prepare("delete from t where id % 7 = ?");
+  const step = database.transaction((n) => {
+    for (let k = 0; k < 20; k++) insert.run("v".repeat((n * 31 + k * 17) % 300) + n);
+    if (n % 10 === 0) thin.run(n % 7);
+  });
+  step(0);
+  process.stdout.write("begun");
+  for (let n = 1; ; n++) step(n);`;
 
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
@@ -268,6 +286,27 @@ describe("a working copy", () => {
     );
   });
 
+  it("takes users' files as they are, whatever they are called: an unended line, a change in the middle", async () => {
+    await using directory = await tempDir("copy");
+    const file = join(directory.path, "data.jsonl");
+    const root: Root = { ...rootAt(directory.path, []), isLog: () => false };
+    const copy = openWorkingCopy({ roots: [root], maxBytes });
+    const model: Files = new Map();
+    const storedText = async (): Promise<string | undefined> => {
+      const changes = await copy.changes();
+      apply(model, changes.files);
+      changes.accept();
+      return model.get("data.jsonl")?.bytes.toString();
+    };
+    writeFileSync(file, '{"a":1}\n{"b":2}');
+    expect(await storedText()).toBe('{"a":1}\n{"b":2}');
+    const end = `${"x".repeat(200)}\n`;
+    writeFileSync(file, `{"a":1}\n${end}`);
+    await storedText();
+    writeFileSync(file, `{"a":2}\n${end}more\n`);
+    expect(await storedText()).toBe(`{"a":2}\n${end}more\n`);
+  });
+
   it("empties the directory first, whatever lies there", async () => {
     await using directory = await tempDir("copy");
     const base = join(directory.path, ...below);
@@ -380,4 +419,100 @@ describe("a working copy whose directory is a hostile one", () => {
     await expect(openWorkingCopy({ roots, maxBytes }).changes()).rejects.toMatchObject(gone);
     await expect(restoreFiles({ roots, files: [], maxBytes, owner: undefined })).rejects.toMatchObject(gone);
   });
+});
+
+describe("a database in a working copy", () => {
+  /** What SQLite makes of the stored files: how many rows, when nothing in them is torn. */
+  const rowsIn = async (files: Files): Promise<unknown> => {
+    await using directory = await tempDir("copy-database");
+    for (const [name, { bytes }] of files) writeFileSync(join(directory.path, name), bytes);
+    const database = new Database(join(directory.path, "session.db"), { fileMustExist: true });
+    try {
+      expect(database.pragma("integrity_check", { simple: true })).toBe("ok");
+      return database.prepare("select count(*) from t indexed by i where b > ''").pluck().get();
+    } finally {
+      database.close();
+    }
+  };
+
+  it.each(["wal", "delete"])(
+    "is stored as it was at one moment when something writes between its files: %s",
+    async (mode) => {
+      await using directory = await tempDir("copy");
+      mkdirSync(join(directory.path, ...below), { recursive: true });
+      const database = new Database(join(directory.path, ...below, "session.db"));
+      database.pragma(`journal_mode = ${mode}`);
+      database.pragma("wal_autocheckpoint = 0");
+      database.exec("create table t (id integer primary key, b text); create index i on t (b)");
+      const insert = database.prepare("insert into t (b) values (?)");
+      let rows = 0;
+      const addMany = database.transaction(() => {
+        for (let one = 0; one < 400; one++) insert.run(`${rows++} ${"v".repeat(50)}`);
+      });
+      let asked = 0;
+      /** Every file of the database is asked for once before it is looked at. */
+      const writing = (path: string): boolean => {
+        if (path.startsWith("session.db") && ++asked === 2) {
+          addMany();
+          database.pragma("wal_checkpoint(TRUNCATE)");
+          addMany();
+        }
+        return path.endsWith("-shm");
+      };
+      const copy = openWorkingCopy({
+        roots: [{ ...rootAt(directory.path), ignore: writing }],
+        maxBytes: 1e7,
+      });
+      const model: Files = new Map();
+      try {
+        for (let commit = 0; commit < 5; commit++) {
+          addMany();
+          asked = mode === "wal" ? 0 : 1;
+          const changes = await copy.changes();
+          apply(model, changes.files);
+          changes.accept();
+          expect(await rowsIn(model)).toBe(rows);
+        }
+      } finally {
+        database.close();
+      }
+    },
+  );
+
+  it.each(["wal", "delete"])(
+    "is never torn by a process that writes without a pause, and is whole once it stops: %s",
+    async (mode) => {
+      await using directory = await tempDir("copy");
+      mkdirSync(join(directory.path, ...below), { recursive: true });
+      const file = join(directory.path, ...below, "session.db");
+      const writer = spawn(process.execPath, ["-e", restlessWriter, file, mode], {
+        stdio: ["ignore", "pipe", "inherit"],
+        cwd: import.meta.dirname,
+      });
+      const ended = once(writer, "exit");
+      const root: Root = { ...rootAt(directory.path), ignore: (path) => path.endsWith("-shm") };
+      const copy = openWorkingCopy({ roots: [root], maxBytes: 1e8 });
+      const model: Files = new Map();
+      const commit = async (): Promise<void> => {
+        const changes = await copy.changes();
+        apply(model, changes.files);
+        changes.accept();
+      };
+      try {
+        await within(once(writer.stdout, "data"), { what: "the writer has begun" });
+        for (let round = 0; round < 40; round++) {
+          await commit();
+          if (model.has("session.db")) await rowsIn(model);
+        }
+      } finally {
+        writer.kill("SIGKILL");
+        await ended;
+      }
+      await commit();
+      const there = filesUnder(join(directory.path, ...below));
+      there.delete("session.db-shm");
+      expect(shown(model)).toEqual(shown(there));
+      expect(await rowsIn(model)).toBeGreaterThan(0);
+    },
+  );
 });

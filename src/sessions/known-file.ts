@@ -1,0 +1,50 @@
+import { createHash } from "node:crypto";
+import { setImmediate as breathe } from "node:timers/promises";
+import type { FileFacts } from "./safe-directory.ts";
+
+/** A file as it was when we looked at it last, with what of it the store has. */
+export interface Known {
+  readonly facts: FileFacts;
+  /** Bytes that the store has: of a log only whole lines. */
+  readonly stored: number;
+  /** The last stored bytes: a log that only grew still has them. */
+  readonly tail: Buffer;
+  /** Of a file that was read whole. */
+  readonly hash: string | undefined;
+  /** Written so shortly before we looked that a later write may have left no trace in its times. */
+  readonly doubtful: boolean;
+}
+
+const tailBytes = 64;
+/** Coarser than any file system's clock here. */
+const tickNs = 20_000_000n;
+/** Hashed between two chances for others to run: a few milliseconds. */
+const hashedAtOnce = 4 * 2 ** 20;
+
+export const hashOf = async (bytes: Uint8Array): Promise<string> => {
+  const hash = createHash("sha256");
+  for (let from = 0; from < bytes.length; from += hashedAtOnce) {
+    if (from > 0) await breathe();
+    hash.update(bytes.subarray(from, from + hashedAtOnce));
+  }
+  return hash.digest("base64");
+};
+
+export const sameFacts = (one: FileFacts, other: FileFacts): boolean =>
+  one.ino === other.ino &&
+  one.size === other.size &&
+  one.mtimeNs === other.mtimeNs &&
+  one.ctimeNs === other.ctimeNs &&
+  one.mode === other.mode;
+
+/** `lookedAt` is milliseconds since 1970, no later than the facts; `lastBytes` are of what the store has. */
+export const known = (
+  facts: FileFacts,
+  looked: Pick<Known, "stored" | "hash"> & { readonly lastBytes: Uint8Array; readonly lookedAt: number },
+): Known => ({
+  facts,
+  stored: looked.stored,
+  tail: Buffer.from(looked.lastBytes.subarray(Math.max(0, looked.lastBytes.length - tailBytes))),
+  hash: looked.hash,
+  doubtful: BigInt(looked.lookedAt) * 1_000_000n - facts.ctimeNs < tickNs,
+});

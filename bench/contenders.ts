@@ -1,16 +1,13 @@
-import { type ChildProcess, fork, spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { CopilotClient, type ProviderConfig, RuntimeConnection } from "@github/copilot-sdk";
+import type { CopilotClient, ProviderConfig } from "@github/copilot-sdk";
 import { startBareRuntime, stdioClient } from "../test/support/bare-runtime.ts";
 import { tempDir } from "../test/support/temp.ts";
-import { modelKey, users } from "../test/support/test-node.ts";
-import { within } from "../test/support/wait.ts";
 import { childrenOf } from "./processes.ts";
+import { bareProvider } from "./programs.ts";
+import { startNodeProcess } from "./squadron.ts";
 
 export const contenderNames = ["squadron", "tcp", "stdio"] as const;
 export type ContenderName = (typeof contenderNames)[number];
+export type PerContender<T> = Readonly<Record<ContenderName, T>>;
 
 /** One way to reach a runtime with an unmodified SDK client. */
 export interface Contender {
@@ -22,6 +19,16 @@ export interface Contender {
   /** Known once there has been a session. */
   runtimePid(): number;
 }
+export type Contenders = PerContender<Contender>;
+
+export const forEachContender = async <T>(
+  contenders: Contenders,
+  run: (contender: Contender) => Promise<T>,
+): Promise<PerContender<T>> => ({
+  squadron: await run(contenders.squadron),
+  tcp: await run(contenders.tcp),
+  stdio: await run(contenders.stdio),
+});
 
 const only = (pids: readonly number[]): number => {
   const [pid, ...others] = pids;
@@ -30,82 +37,51 @@ const only = (pids: readonly number[]): number => {
   return pid;
 };
 
-const ended = async (child: ChildProcess, end: () => void): Promise<void> => {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  end();
-  await exited;
-};
-
-/** The scripted model in a process of its own; its base URL. */
-const startModel = async (parts: AsyncDisposableStack): Promise<string> => {
-  const program = fileURLToPath(new URL("../demo/scripted-model.ts", import.meta.url));
-  const child = spawn(process.execPath, [program], {
-    env: { ...process.env, SCRIPTED_MODEL_KEY: modelKey },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  parts.defer(() => ended(child, () => child.kill()));
-  const [line] = await within(once(createInterface({ input: child.stdout }), "line"), {
-    what: "the model listens",
-  });
-  const url = /http:\S+/.exec(String(line))?.[0];
-  if (url === undefined) throw new Error(`The scripted model said: ${line}`);
-  return url;
-};
-
-const startSquadron = async (
+/** A client with a bare runtime of its own over stdio, whose state lies in `home`, and that runtime's process. */
+export const startOverStdio = async (
   parts: AsyncDisposableStack,
-  modelUrl: string,
-  profileDirectory: string | undefined,
-): Promise<Contender> => {
-  const directory = parts.use(await tempDir("bench"));
-  const child = fork(fileURLToPath(new URL("node-process.ts", import.meta.url)), {
-    env: { ...process.env, BENCH_DIRECTORY: directory.path, BENCH_MODEL_URL: modelUrl },
-    execArgv: profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`],
-  });
-  parts.defer(() => ended(child, () => child.disconnect()));
-  const [message] = await within(once(child, "message"), { what: "the node is up", deadlineMs: 20_000 });
-  const pid = child.pid ?? 0;
-  const client = new CopilotClient({
-    mode: "empty",
-    connection: RuntimeConnection.forUri(`127.0.0.1:${message.port}`, { connectionToken: users.alice.key }),
-  });
+  home: string,
+): Promise<{ readonly client: CopilotClient; readonly pid: number }> => {
+  const before = new Set(childrenOf(process.pid));
+  const client = stdioClient(home, { mode: "empty" });
   parts.defer(() => client.forceStop());
-  return {
-    name: "squadron",
-    client,
-    provider: undefined,
-    gatewayPid: pid,
-    runtimePid: () => only(childrenOf(pid)),
-  };
+  await client.start();
+  return { client, pid: only(childrenOf(process.pid).filter((pid) => !before.has(pid))) };
 };
 
 /**
  * Starts all that is compared: the same model, the same SDK, the same runtime. What has been started is ended with
- * `parts`. With `profileDirectory` the node writes its processor profile there when it ends.
+ * `parts`.
  */
 export const startContenders = async (
   parts: AsyncDisposableStack,
-  { profileDirectory }: { readonly profileDirectory: string | undefined },
-): Promise<Readonly<Record<ContenderName, Contender>>> => {
-  const modelUrl = await startModel(parts);
-  const provider: ProviderConfig = { type: "openai", baseUrl: modelUrl, apiKey: modelKey };
-  const squadron = await startSquadron(parts, modelUrl, profileDirectory);
-
+  modelUrl: string,
+  profileDirectory: string | undefined,
+): Promise<Contenders> => {
+  const directory = parts.use(await tempDir("bench"));
+  const settings = { directory: directory.path, modelUrl, isolation: "user", users: 1 } as const;
+  const node = await startNodeProcess(parts, settings, profileDirectory);
   const bare = parts.use(await startBareRuntime());
   const tcpClient = bare.bareClient({ mode: "empty" });
   parts.defer(() => tcpClient.forceStop());
-
   const home = parts.use(await tempDir("bench-stdio"));
-  const before = new Set(childrenOf(process.pid));
-  const pipeClient = stdioClient(home.path, { mode: "empty" });
-  parts.defer(() => pipeClient.forceStop());
-  await pipeClient.start();
-  const pipePid = only(childrenOf(process.pid).filter((pid) => !before.has(pid)));
-
+  const stdio = await startOverStdio(parts, home.path);
+  const provider = bareProvider(modelUrl);
   return {
-    squadron,
+    squadron: {
+      name: "squadron",
+      client: node.client(),
+      provider: undefined,
+      gatewayPid: node.pid,
+      runtimePid: () => only(childrenOf(node.pid)),
+    },
     tcp: { name: "tcp", client: tcpClient, provider, gatewayPid: undefined, runtimePid: () => bare.pid },
-    stdio: { name: "stdio", client: pipeClient, provider, gatewayPid: undefined, runtimePid: () => pipePid },
+    stdio: {
+      name: "stdio",
+      client: stdio.client,
+      provider,
+      gatewayPid: undefined,
+      runtimePid: () => stdio.pid,
+    },
   };
 };

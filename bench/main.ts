@@ -1,56 +1,58 @@
-/** `npm run bench`: Squadron against the bare runtime, over TCP and over stdio, in one interleaved run. */
+/** `npm run bench`: Squadron beside the bare runtime and beside the server guide's own code, in interleaved runs. */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { startContenders } from "./contenders.ts";
-import { type Counts, forEachContender, measureParallel, measureStreams, measureTurns } from "./phases.ts";
-import { memoryMiB } from "./processes.ts";
-import { markdownText, type Report, reportOf, terminalText } from "./report.ts";
+import type { Phase } from "./phase.ts";
+import { boxes } from "./phases/boxes.ts";
+import { coldStart } from "./phases/cold-start.ts";
+import { commitPrice } from "./phases/commit-price.ts";
+import { density } from "./phases/density.ts";
+import { memory } from "./phases/memory.ts";
+import { nodeStart } from "./phases/node-start.ts";
+import { recovery } from "./phases/recovery.ts";
+import { turns } from "./phases/turns.ts";
+import { wake } from "./phases/wake.ts";
+import { startModel } from "./programs.ts";
+import { jsonText, markdownText, type Report, reportOf, terminalText } from "./report.ts";
+import type { Section } from "./section.ts";
 
-const usage = `Usage: npm run bench -- [--quick] [--json] [--write] [--profile DIR]
+/** By the names of their sections, in the order of the report. */
+const phases: Readonly<Record<string, Phase>> = {
+  turns,
+  "commit-price": commitPrice,
+  wake,
+  "cold-start": coldStart,
+  recovery,
+  density,
+  memory,
+  "node-start": nodeStart,
+  boxes,
+};
+
+const usage = `Usage: npm run bench -- [--quick] [--json] [--write] [--profile DIR] [PHASE …]
   --quick        a short run
-  --json         print JSON instead of a table
-  --write        write docs/benchmarks.md as well
-  --profile DIR  write the node's processor profile (.cpuprofile) into DIR; costs time itself`;
+  --json         print JSON instead of tables
+  --write        write docs/benchmarks.md as well; only with all phases
+  --profile DIR  write the node's processor profile (.cpuprofile) of the turns into DIR; costs time itself
+  PHASE          only these: ${Object.keys(phases).join(", ")}`;
 
-const full: Counts = {
-  sessions: 10,
-  turnsPerSession: 30,
-  warmUpSessions: 3,
-  warmUpTurns: 5,
-  streams: 7,
-  streamTokens: 1_000,
-  parallelSessions: 20,
-  parallelRounds: 5,
-  parallelTurns: 10,
-};
-const quick: Counts = {
-  ...full,
-  sessions: 3,
-  warmUpSessions: 1,
-  turnsPerSession: 15,
-  streams: 3,
-  parallelRounds: 2,
-  parallelTurns: 5,
-};
-
-const measure = async (counts: Counts, profileDirectory: string | undefined): Promise<Report> => {
+const measure = async (
+  chosen: readonly (readonly [name: string, phase: Phase])[],
+  options: { readonly quick: boolean; readonly profileDirectory: string | undefined },
+): Promise<Report> => {
   await using parts = new AsyncDisposableStack();
-  const contenders = await startContenders(parts, { profileDirectory });
-  const progress = (text: string) => process.stderr.write(`${text}\n`);
-  progress("Single turns …");
-  const { samples, cpuPerTurn } = await measureTurns(contenders, counts);
-  progress("Long answers …");
-  const eventRates = await measureStreams(contenders, counts);
-  progress("Parallel sessions …");
-  const turnRates = await measureParallel(contenders, counts);
-  const memory = await forEachContender(contenders, async ({ gatewayPid, runtimePid }) => ({
-    gateway: gatewayPid === undefined ? 0 : memoryMiB(gatewayPid),
-    runtime: memoryMiB(runtimePid()),
-  }));
-  return reportOf({ samples, cpuPerTurn, eventRates, turnRates, memory }, counts);
+  const modelUrl = await startModel(parts);
+  const sections: Section[] = [];
+  for (const [name, phase] of chosen) {
+    const startedAt = performance.now();
+    process.stderr.write(`${name} …`);
+    sections.push(await phase({ modelUrl, ...options }));
+    process.stderr.write(` ${((performance.now() - startedAt) / 1000).toFixed(0)} s\n`);
+  }
+  return reportOf(sections);
 };
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     quick: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
@@ -59,9 +61,16 @@ const { values } = parseArgs({
     help: { type: "boolean", default: false },
   },
 });
+const unknown = positionals.filter((name) => !Object.hasOwn(phases, name));
 if (values.help) console.log(usage);
-else {
-  const report = await measure(values.quick ? quick : full, values.profile);
-  console.log(values.json ? JSON.stringify(report, undefined, 2) : terminalText(report));
+else if (unknown.length > 0 || (values.write && positionals.length > 0)) {
+  console.error(usage);
+  process.exitCode = 2;
+} else {
+  const chosen = Object.entries(phases).filter(
+    ([name]) => positionals.length === 0 || positionals.includes(name),
+  );
+  const report = await measure(chosen, { quick: values.quick, profileDirectory: values.profile });
+  console.log(values.json ? jsonText(report) : terminalText(report));
   if (values.write) await writeFile(new URL("../docs/benchmarks.md", import.meta.url), markdownText(report));
 }

@@ -22,13 +22,15 @@ export const memoryMiB = (pid: number): number => {
   return Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]) / 1024;
 };
 
+/** Did a look at a process fail because it has ended? */
+const hasEnded = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH");
+
 const parentOf = (pid: number): number | undefined => {
   try {
     return Number(statFields(pid)[1]);
   } catch (error) {
-    // It ended while we looked.
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH"))
-      return undefined;
+    if (hasEnded(error)) return undefined;
     throw error;
   }
 };
@@ -39,3 +41,18 @@ export const childrenOf = (pid: number): number[] =>
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((candidate) => parentOf(candidate) === pid);
+
+/** The processes that `pid` has started, with all that those have started. */
+export const descendantsOf = (pid: number): number[] =>
+  childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
+
+/** Sum over processes; one that ends meanwhile counts nothing. */
+export const sumOf = (pids: readonly number[], of: (pid: number) => number): number =>
+  pids.reduce((sum, pid) => {
+    try {
+      return sum + of(pid);
+    } catch (error) {
+      if (hasEnded(error)) return sum;
+      throw error;
+    }
+  }, 0);

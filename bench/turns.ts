@@ -1,7 +1,10 @@
-import type { CopilotSession } from "@github/copilot-sdk";
+import type { CopilotSession, ProviderConfig } from "@github/copilot-sdk";
 import type { Contender } from "./contenders.ts";
 
 const turnDeadlineMs = 60_000;
+
+/** A turn whose answer is streamed in 50 tokens. */
+export const smallPrompt = "[[tokens 50]]";
 
 /** One turn as its client saw it; times in milliseconds from the call of `send`. */
 export interface TurnSample {
@@ -11,17 +14,23 @@ export interface TurnSample {
   readonly events: number;
 }
 
+/** With what every session is created and resumed; bare ones bring their provider. */
+export const sessionConfig = (provider?: ProviderConfig) => ({
+  model: "scripted-1",
+  streaming: true,
+  availableTools: ["custom:*"],
+  ...(provider && { provider }),
+});
+
 /** A new session; equal for all contenders. */
-export const openSession = ({ client, provider }: Contender): Promise<CopilotSession> =>
-  client.createSession({
-    model: "scripted-1",
-    streaming: true,
-    availableTools: ["custom:*"],
-    ...(provider && { provider }),
-  });
+export const openSession = ({
+  client,
+  provider,
+}: Pick<Contender, "client" | "provider">): Promise<CopilotSession> =>
+  client.createSession(sessionConfig(provider));
 
 /** Asks, and waits for the end of the turn. */
-export const runTurn = async (session: CopilotSession, prompt: string): Promise<TurnSample> => {
+export const runTurn = async (session: CopilotSession, prompt = smallPrompt): Promise<TurnSample> => {
   let firstTokenAt: number | undefined;
   let events = 0;
   const stopListening = session.on((event) => {

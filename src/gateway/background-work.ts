@@ -28,38 +28,46 @@ export const createBackgroundWork = (options: {
   readonly onError: (error: unknown) => void;
 }): BackgroundWork => {
   let count = 0;
-  let asked = 0;
+  /** Questions are numbered: only the answer to the latest counts. */
+  let latest = 0;
+  let waiting = false;
   let cancelRefresh = (): void => {};
 
+  const refreshLater = (): void => {
+    cancelRefresh = options.clock.after(refreshMs, () => {
+      // If nothing has ended yet, nothing is said.
+      refreshLater();
+      options.ask("session.tasks.refresh").catch(options.onError);
+    });
+  };
+
   const ask = async (): Promise<void> => {
-    asked++;
-    const question = asked;
-    const result = await options.ask("session.tasks.list");
-    if (question !== asked) return;
-    asked = 0;
-    count = unfinished(result);
+    const question = ++latest;
+    waiting = true;
+    try {
+      const result = await options.ask("session.tasks.list");
+      if (question !== latest) return;
+      count = unfinished(result);
+    } finally {
+      if (question === latest) waiting = false;
+    }
     cancelRefresh();
     if (count === 0) options.onIdle();
-    else
-      cancelRefresh = options.clock.after(refreshMs, () => {
-        options.ask("session.tasks.refresh").catch(options.onError);
-      });
+    else refreshLater();
   };
 
   return {
     // While the answer is awaited, it may be so.
     get running() {
-      return count > 0 || asked > 0;
+      return count > 0 || waiting;
     },
     changed() {
-      ask().catch((error) => {
-        asked = 0;
-        options.onError(error);
-      });
+      ask().catch(options.onError);
     },
     clear() {
+      latest++;
       count = 0;
-      asked = 0;
+      waiting = false;
       cancelRefresh();
     },
   };

@@ -11,7 +11,7 @@ export interface Resident {
   readonly lastUsedAt: number;
   /** May it be sent to sleep now, with nobody noticing? */
   readonly evictable: boolean;
-  /** Sends it to sleep if it is still evictable. */
+  /** Sends it to sleep if it is still evictable and can be stored. Never rejects. */
   evict(): Promise<void>;
 }
 
@@ -70,16 +70,16 @@ export const createLivePlaces = (options: {
     return units.has(unitKey) || units.size < maxRuntimes ? "nothing" : "a runtime";
   };
 
+  /** The least recently used one that can go, goes. */
   const evictOne = async (among: readonly Resident[]): Promise<boolean> => {
-    const oldest = among
+    const oldestFirst = among
       .filter((resident) => resident.evictable)
-      .reduce<Resident | undefined>(
-        (first, one) => (first === undefined || one.lastUsedAt < first.lastUsedAt ? one : first),
-        undefined,
-      );
-    if (oldest === undefined) return false;
-    await oldest.evict();
-    return !residents.has(oldest);
+      .sort((one, other) => one.lastUsedAt - other.lastUsedAt);
+    for (const oldest of oldestFirst) {
+      await oldest.evict();
+      if (!residents.has(oldest)) return true;
+    }
+    return false;
   };
 
   /** Makes room for one; false when nothing can go now. */

@@ -48,8 +48,11 @@ export const createResidence = (options: {
   const gates = new Map<string, { readonly runtime: Runtime; readonly open: Promise<void>; lift(): void }>();
   const triedAt = new Map<string, number>();
 
+  const failed = (runtime: Runtime, error: unknown): void =>
+    log.warn({ runtime: runtime.id, error }, "a runtime could not be ended");
+
   const report = (work: Promise<unknown>, runtime: Runtime): void => {
-    work.catch((error) => log.warn({ runtime: runtime.id, error }, "a runtime could not be ended"));
+    work.catch((error) => failed(runtime, error));
   };
 
   /** Sends all to sleep and kills the process, if none of them works. */
@@ -67,7 +70,8 @@ export const createResidence = (options: {
     unit.isolation === "shared" || unit.isolation === "tenant";
 
   const clear = async (runtime: Runtime): Promise<void> => {
-    for (const lodger of lodgersOf(runtime)) if (lodger.evictable) await lodger.abandon();
+    for (const lodger of lodgersOf(runtime))
+      if (lodger.evictable) await lodger.abandon().catch((error) => failed(runtime, error));
     await end(runtime);
   };
 
@@ -95,8 +99,8 @@ export const createResidence = (options: {
       const { key } = runtime.unit;
       if (retiring.has(runtime) || gates.has(key)) return;
       if (mayOverlap(runtime)) {
+        if (!fleet.retire(runtime)) return;
         retiring.add(runtime);
-        fleet.retire(runtime);
         return report(clear(runtime), runtime);
       }
       const tried = triedAt.get(runtime.id);
@@ -121,7 +125,14 @@ export const createResidence = (options: {
         .filter((runtime) => !retiring.has(runtime))
         .filter((runtime) => lodgersOf(runtime).every(({ evictable }) => evictable))
         .sort((one, other) => lastUse(one) - lastUse(other));
-      for (const runtime of oldestFirst) if (await end(runtime)) return true;
+      for (const runtime of oldestFirst) {
+        try {
+          if (await end(runtime)) return true;
+        } catch (error) {
+          // Whoever needs one is not to suffer from a session that cannot be stored.
+          failed(runtime, error);
+        }
+      }
       return false;
     },
     closed(runtime) {

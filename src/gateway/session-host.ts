@@ -87,7 +87,11 @@ export const createSessionHost = (options: {
     get evictable() {
       return evictable();
     },
-    evict: () => hibernate("detach").then(() => undefined),
+    evict: () =>
+      hibernate("detach").then(
+        () => undefined,
+        (error) => log.warn({ session: row.id, error }, "the session could not be sent to sleep"),
+      ),
   };
 
   const upstream = createSessionUpstream({

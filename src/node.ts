@@ -13,6 +13,7 @@ import { createModelCatalog } from "./models/catalog.ts";
 import { githubRoute } from "./models/grant.ts";
 import { createModelGateway } from "./models/model-gateway.ts";
 import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
+import { takeFormerUnits } from "./sessions/former-units.ts";
 import type { Janitor } from "./sessions/janitor.ts";
 import { createUnitStates } from "./sessions/unit-state.ts";
 import { openStore } from "./store/open-store.ts";
@@ -101,6 +102,13 @@ const build = async (
   const catalog = createModelCatalog({ config: config.models, clock, log, environment });
   parts.defer(() => catalog.close());
 
+  await takeFormerUnits({
+    store,
+    statePath: config.state.path,
+    clock,
+    log,
+    maxBytes: config.defaults.limits.maxSizeBytes,
+  });
   const units = createUnitStates({ store, maxBytes: config.defaults.limits.maxSizeBytes });
   const fleet = createFleet({
     config: config.runtimes,

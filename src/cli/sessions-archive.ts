@@ -2,11 +2,18 @@ import { Command, InvalidArgumentError } from "commander";
 import { type Config, policyOf } from "../config/config.ts";
 import { isPrincipalName, principalNameForm } from "../config/principal-name.ts";
 import { systemClock } from "../kernel/clock.ts";
-import { type ArchiveOwner, exportSession, importSession } from "../sessions/session-archive.ts";
+import { importSessions } from "../sessions/import-all.ts";
+import {
+  type ArchiveOwner,
+  exportSession,
+  type Imported,
+  importSession,
+} from "../sessions/session-archive.ts";
 import { openStore } from "../store/open-store.ts";
 import { lockState } from "../store/state-lock.ts";
 import type { Store } from "../store/store.ts";
 import { configOption, readConfig } from "./configuration.ts";
+import { exitCodes } from "./failure.ts";
 import { plain, print, printJson, readableBytes } from "./terminal.ts";
 
 interface ArchiveOptions {
@@ -49,26 +56,49 @@ const take = async (
   // Else its user could already go on with a session of which only the name is there yet.
   const lock = await lockState(config.state.path);
   try {
-    const taken = await withStore(config, async (store) => {
-      const imported = await importSession({
+    const { imported, skipped } = await withStore(config, async (store) => {
+      const options = {
         store,
         clock: systemClock,
         directory,
         owner,
         isolation: policy.isolation,
         maxBytes: policy.limits.maxSizeBytes,
-        ...(name !== undefined && { name }),
-      });
-      await audited(store, owner, "session.import", imported.session.publicId);
-      return imported;
+      };
+      const imported: Imported[] = [];
+      const skipped: { directory: string; reason: string }[] = [];
+      const took = async (one: Imported): Promise<void> => {
+        imported.push(one);
+        await audited(store, owner, "session.import", one.session.publicId);
+      };
+      if (name !== undefined) await took(await importSession({ ...options, name }));
+      else
+        for await (const outcome of importSessions(options)) {
+          if (outcome.kind === "imported") await took(outcome.imported);
+          else skipped.push({ directory: outcome.directory, reason: outcome.error.message });
+        }
+      return { imported, skipped };
     });
-    const { session, files, sizeBytes } = taken;
     if (json)
-      return printJson({ id: session.publicId, name: taken.name, title: session.title, files, sizeBytes });
-    print(`${session.publicId}: ${files} files, ${readableBytes(sizeBytes)}`);
-    print(
-      `${plain(user)} of ${plain(tenant)} resumes it as ${plain(taken.name)}. Do not go on with the old directory.`,
-    );
+      printJson({
+        imported: imported.map(({ session, name, files, sizeBytes }) => ({
+          id: session.publicId,
+          name,
+          title: session.title,
+          files,
+          sizeBytes,
+        })),
+        skipped,
+      });
+    else {
+      for (const { session, name, files, sizeBytes } of imported)
+        print(
+          `${session.publicId}: ${plain(user)} of ${plain(tenant)} resumes it as ${plain(name)}; ${files} files, ${readableBytes(sizeBytes)}`,
+        );
+      for (const { directory, reason } of skipped) print(`Skipped ${plain(directory)}: ${plain(reason)}`);
+      print("Do not go on with the old directory.");
+    }
+    if (imported.length === 0) process.exitCode = exitCodes.failed;
   } finally {
     await lock.release();
   }

@@ -41,7 +41,7 @@ export const isStateLocked = async (statePath: string): Promise<boolean> => {
 const take = async (statePath: string): Promise<BetterSqlite.Database | undefined> => {
   const directory = resolve(statePath);
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await mkdir(directory, { recursive: true, mode: 0o711 });
     const file = new BetterSqlite(join(directory, "lock.db"), { timeout: 0 });
     try {
       file.pragma("journal_mode = MEMORY");

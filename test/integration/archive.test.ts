@@ -87,7 +87,7 @@ describe("a session of a bare runtime", () => {
     const source = await makeBareSession("notebook");
     config(directory.path);
     const imported = await cli("import", source, "--tenant", "acme", "--user", "alice", "--json");
-    expect(JSON.parse(imported.stdout), imported.stderr).toMatchObject({
+    expect(JSON.parse(imported.stdout).imported[0], imported.stderr).toMatchObject({
       name: "notebook",
       title: "[[echo my id is notebook]]",
     });

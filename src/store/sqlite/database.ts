@@ -38,7 +38,8 @@ const unavailable = (path: string, error: unknown): SquadronError =>
 const reason = (error: unknown): string => (error instanceof Error ? error.message : "unknown reason.");
 
 const openFile = async (path: string, busyMs: number): Promise<BetterSqlite.Database> => {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  // Its names cannot be listed, but the users of boxes may pass through to theirs.
+  await mkdir(dirname(path), { recursive: true, mode: 0o711 });
   // SQLite gives its journal the mode of the database file.
   await (await open(path, "a", 0o600)).close();
   await chmod(path, 0o600);

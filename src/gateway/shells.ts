@@ -55,7 +55,7 @@ export const createShells = (log: Log): Shells => {
   const ended = (key: string, shell: Shell, exit: Envelope): void => {
     shells.delete(key);
     shell.host
-      .call("session.mode.get", {})
+      .change("session.mode.get", {})
       .catch((error) =>
         log.warn({ session: shell.host.row.id, error }, "what a shell did could not be stored"),
       )

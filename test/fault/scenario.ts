@@ -43,8 +43,8 @@ export interface FaultPlan {
   /** So soon after a fault must what it concerns settle. */
   readonly settleMs: number;
   round(round: Round): Promise<void>;
-  /** Is this the way in which a message may end here? Everything is, unless told. */
-  readonly expects?: (attempt: Attempt) => boolean;
+  /** Is this the way in which a message may end here? `ran`: the history has it. Everything is, unless told. */
+  readonly expects?: (attempt: Attempt, ran: boolean) => boolean;
 }
 
 const slowestOf = (attempts: readonly Attempt[], faults: readonly { readonly at: number }[]): number =>
@@ -102,8 +102,12 @@ export const runFaults = async (
     settleMs: plan.settleMs,
   });
   if (evidenceFile !== undefined) writeFileSync(evidenceFile, JSON.stringify(evidence));
+  const said = new Map(evidence.sessions.map((facts) => [facts.session, facts.said]));
+  const ran = ({ session, marker }: Attempt): boolean =>
+    said.get(session)?.some(({ role, content }) => role === "user" && content.startsWith(`${marker} `)) ===
+    true;
   const unexpected = during
-    .filter((attempt) => plan.expects !== undefined && !plan.expects(attempt))
+    .filter((attempt) => plan.expects?.(attempt, ran(attempt)) === false)
     .map(
       ({ session, marker, outcome }): Violation => ({
         kind: "unexpected_error",

@@ -158,8 +158,18 @@ const errorsOf = (session: CopilotSession) => {
 
 /** As every program does that is alone in its session. */
 const askAndWait = async (session: CopilotSession, prompt: string, hangMs: number): Promise<Outcome> => {
-  const event = await session.sendAndWait(prompt, hangMs + 1_000);
-  return { kind: "answered", content: event?.data.content ?? "", turnId: undefined };
+  const seen: string[] = [];
+  const unsubscribe = session.on(({ type }) =>
+    seen.push(`${Math.round(performance.now() - begunAt)} ${type}`),
+  );
+  const begunAt = performance.now();
+  try {
+    const event = await session.sendAndWait(prompt, hangMs + 1_000);
+    const content = event?.data.content ?? `nothing, after ${seen.join(", ")}`;
+    return { kind: "answered", content, turnId: undefined };
+  } finally {
+    unsubscribe();
+  }
 };
 
 /**

@@ -25,9 +25,15 @@ export const killNode = killNodes(async () => undefined);
 /** The same, and all private disks of runtimes are lost meanwhile. */
 export const loseBoxes = killNodes(removeBoxes);
 
-/** What a client may see of a rolling restart, tried again as told. */
-const isToldToRetry = ({ outcome }: Attempt): boolean =>
-  outcome.kind === "answered" || outcome.kind === "refused" || outcome.kind === "interrupted";
+/**
+ * What a client may see of a rolling restart. A message that was on its way to a connection when it was closed has
+ * nobody to answer it: it must not have been begun.
+ */
+const isToldToRetry = ({ outcome }: Attempt, ran: boolean): boolean =>
+  outcome.kind === "answered" ||
+  outcome.kind === "refused" ||
+  outcome.kind === "interrupted" ||
+  (outcome.kind === "lost" && !ran);
 
 /** SIGTERM under load: the node drains and ends with 0, and the next one goes on. */
 export const rollingRestart: Scenario = (options) =>

@@ -68,6 +68,8 @@ export const createEventIntake = (options: {
   /** Undefined when nothing of the session is kept. */
   readonly storeTurn: StoreTurn | undefined;
   readonly onNotStored: (error: unknown) => void;
+  /** An event could not be handled, by a mistake of ours. */
+  readonly onFailure: (error: unknown) => void;
   readonly clock: Clock;
 }): EventIntake => {
   const { session, attachments, turns, openRequests, heldEnds, clock, storeTurn } = options;
@@ -104,7 +106,7 @@ export const createEventIntake = (options: {
     const to = receivers(audience, type, data);
     if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
     else if (requestEventTypes.has(type)) openRequests.closed(data);
-    for (const attachment of to) {
+    const tellOne = (attachment: Attachment): void => {
       const { connection, name } = attachment;
       if (eventTypesWithIds.has(type)) {
         const shown = rewriteEvent(
@@ -120,7 +122,8 @@ export const createEventIntake = (options: {
           turns.failed ? "failure" : undefined,
         );
       } else connection.link.sendRaw(frame.withSessionId(name));
-    }
+    };
+    for (const attachment of to) guarded(() => tellOne(attachment));
     if (type === "session.idle") turns.idle(data);
   };
 
@@ -129,6 +132,16 @@ export const createEventIntake = (options: {
     connection.link.kind === "sdk" &&
     sender !== undefined &&
     (connection !== sender || (turns.failed && type !== "session.error"));
+
+  /** A mistake over one event costs that event only. */
+  const guarded = <T>(work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      options.onFailure(error);
+      return undefined;
+    }
+  };
 
   const isCommitPoint = (type: string): boolean =>
     storeTurn !== undefined &&
@@ -141,25 +154,27 @@ export const createEventIntake = (options: {
     while (arrived.length > 0) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       const end = arrived.findIndex(({ eventType }) => eventType === "session.idle");
-      const seen = arrived.splice(0, end < 0 ? arrived.length : end + 1).map(look);
+      const seen = arrived
+        .splice(0, end < 0 ? arrived.length : end + 1)
+        .flatMap((frame) => guarded(() => look(frame)) ?? []);
       const last = seen.at(-1);
       if (storeTurn !== undefined && seen.some(({ type }) => isCommitPoint(type))) {
         try {
           await storeTurn(last?.type === "session.idle" ? { data: last.data } : undefined);
           storedAt = clock.monotonic();
         } catch (error) {
-          for (const one of seen) if (!turnEnds.has(one.type)) tell(one);
-          options.onNotStored(error);
+          for (const one of seen) if (!turnEnds.has(one.type)) guarded(() => tell(one));
+          guarded(() => options.onNotStored(error));
           continue;
         }
       }
-      seen.forEach(tell);
+      for (const one of seen) guarded(() => tell(one));
     }
   };
 
   const pass = (frame: Envelope): void => {
     if (draining === undefined && !isCommitPoint(frame.eventType ?? "")) {
-      tell(look(frame));
+      guarded(() => tell(look(frame)));
       return;
     }
     arrived.push(frame);

@@ -156,13 +156,26 @@ export const createLivePlaces = (options: {
   const full = (message: string): SquadronError =>
     new SquadronError("no_capacity", message, { details: { limit, retryAfter: Math.ceil(waitMs / 1_000) } });
 
+  const tooMany = (): SquadronError =>
+    full(`${maxWaiting} sessions already wait for a place in this node; try again later.`);
+
+  /** A full queue is for all tenants too: the newest of the longest line gives way to one of a shorter line. */
+  const dropOneFor = (tenant: string): boolean => {
+    const longest = [...waiting.values()].reduce(
+      (long, line) => (line.length > long.length ? line : long),
+      [],
+    );
+    const last = longest.at(-1);
+    if (last === undefined || longest.length <= (waiting.get(tenant)?.length ?? 0) + 1) return false;
+    remove(last);
+    last.reject(tooMany());
+    return true;
+  };
+
   return {
     take(resident) {
       if (residents.has(resident)) return Promise.resolve();
-      if (size >= maxWaiting)
-        return Promise.reject(
-          full(`${size} sessions already wait for a place in this node; try again later.`),
-        );
+      if (size >= maxWaiting && !dropOneFor(resident.tenant)) return Promise.reject(tooMany());
       return new Promise((resolve, reject) => {
         const waiter: Waiter = {
           resident,

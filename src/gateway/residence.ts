@@ -61,7 +61,10 @@ export const createResidence = (options: {
     if (!lodgers.every(({ evictable }) => evictable)) return false;
     for (const lodger of lodgers) if (!(await lodger.abandon())) return false;
     if (lodgersOf(runtime).length > 0) return false;
-    await runtime.kill();
+    // The fleet does not count a process that cannot be killed: its place is free.
+    await runtime
+      .kill()
+      .catch((error) => log.warn({ runtime: runtime.id, error }, "a runtime could not be ended"));
     return true;
   };
 

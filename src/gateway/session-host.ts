@@ -147,28 +147,37 @@ export const createSessionHost = (options: {
     !services.shells.running(row.id) &&
     !intake.holding;
 
-  /** Sends the session to sleep if it has no work; its clients stay attached and notice nothing. */
+  /**
+   * Sends the session to sleep if it has no work; its clients stay attached and notice nothing. Rejects with
+   * `store_unavailable`, and it stays then.
+   */
   const hibernate = (how: "detach" | "abandon"): Promise<boolean> =>
     inOrder(async () => {
-      if (!evictable()) return upstream.life.kind === "hibernated";
+      const runtime = runtimeOf(upstream.life);
+      if (runtime === undefined || !evictable()) return upstream.life.kind === "hibernated";
       cancelIdleTimer();
-      if (how === "detach") {
-        try {
-          await upstream.hibernate(() => {
-            quiet = evictable();
-            return quiet;
-          });
-        } finally {
-          quiet = false;
-        }
-        return upstream.life.kind === "hibernated";
-      } else {
-        await upstream.store();
-        if (!evictable()) return false;
-        upstream.lost();
-      }
+      await upstream.store(runtime).catch((error: unknown) => {
+        if (error instanceof SquadronError && error.code === "store_unavailable") throw error;
+        // It must not keep its place for ever: what cannot be stored has not happened.
+        log.error({ session: row.id, error }, "what an idle session has changed could not be stored");
+      });
+      if (!evictable()) return upstream.life.kind === "hibernated";
+      if (how === "abandon") upstream.lost();
+      else await dropQuietly();
       return true;
     });
+
+  /** The entry that a runtime makes of it in its log is not the session's: the next wake has what is stored. */
+  const dropQuietly = async (): Promise<void> => {
+    quiet = true;
+    try {
+      await upstream.drop();
+    } catch (error) {
+      log.warn({ session: row.id, error }, "a runtime did not say that it let a session go");
+    } finally {
+      quiet = false;
+    }
+  };
 
   const counted = async <T>(work: () => Promise<T>): Promise<T> => {
     open++;
@@ -181,12 +190,18 @@ export const createSessionHost = (options: {
     }
   };
 
-  /** `before` is called when all waiting is over; what it throws, the runtime is not called. */
-  const call = (
+  const call = async (
     method: string,
     params: Readonly<Record<string, unknown>>,
     before?: () => void,
-  ): Promise<Envelope> =>
+  ): Promise<Envelope> => (await callIn(method, params, before)).frame;
+
+  /** `before` is called when all waiting is over; if it throws, the runtime is not called. */
+  const callIn = (
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+    before?: () => void,
+  ): Promise<{ readonly frame: Envelope; readonly runtime: Runtime }> =>
     counted(async () => {
       const { life } = upstream;
       // One that has just died is known to be dead before anybody has told us.
@@ -194,7 +209,7 @@ export const createSessionHost = (options: {
         life.kind === "live" && !life.runtime.gone && !dropping ? life.runtime : await inOrder(() => wake());
       scheduleSleep();
       before?.();
-      return upstream.call(runtime, method, params);
+      return { frame: await upstream.call(runtime, method, params), runtime };
     });
 
   const forgetDead = (): void => {
@@ -216,30 +231,33 @@ export const createSessionHost = (options: {
     }
   };
 
-  const change: SessionHost["change"] = async (method, params) => {
-    const frame = await call(method, params);
-    await keep(upstream.foldCall(method, params as JsonObject, frame.result()).then(() => upstream.store()));
-    if (method.startsWith("session.tasks.")) background.changed();
-    return frame;
-  };
+  const change: SessionHost["change"] = (method, params) =>
+    counted(async () => {
+      const { frame, runtime } = await callIn(method, params);
+      try {
+        await upstream.foldCall(method, params as JsonObject, frame.result());
+        await upstream.store(runtime);
+      } catch (error) {
+        if (runtimeOf(upstream.life) === runtime) notStored(error);
+        throw error;
+      }
+      if (method.startsWith("session.tasks.")) background.changed();
+      return frame;
+    });
 
-  /** What cannot be stored has not happened: the session goes on from its last commit. */
-  const keep = async (work: Promise<unknown>): Promise<void> => {
-    try {
-      await work;
-    } catch (error) {
-      notStored(error);
-      throw error;
-    }
-  };
-
+  /**
+   * What cannot be stored has not happened: the session goes on from its last commit. One that has left its runtime
+   * meanwhile does so anyway.
+   */
   const notStored = (error: unknown): void => {
+    if (upstream.life.kind !== "live" || dropping) return;
     log.error({ session: row.id, error }, "what the session did could not be stored");
     dropSoon();
     turns.interrupt(`${notStoredMessage} ${toSquadronError(error).message}`);
   };
 
   const dropSoon = (): void => {
+    if (dropping) return;
     dropping = true;
     inOrder(() => upstream.drop().finally(() => (dropping = false))).catch((error) =>
       log.warn({ session: row.id, error }, "the session could not leave its runtime"),
@@ -336,7 +354,10 @@ export const createSessionHost = (options: {
     hibernate("detach").then(
       // It has work of its own; when that ends nobody need say so.
       (asleep) => asleep || scheduleSleep(),
-      (error) => log.warn({ session: row.id, error }, "the session could not leave its runtime"),
+      (error) => {
+        log.warn({ session: row.id, error }, "the session could not leave its runtime");
+        scheduleSleep();
+      },
     );
   };
 
@@ -357,6 +378,7 @@ export const createSessionHost = (options: {
         if (ending !== undefined) rows.stored(ending.turn);
       }),
     onNotStored: notStored,
+    onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
     onEvent: (type, data, agentId) => {
       if (type === "session.background_tasks_changed") background.changed();
       if (scheduleEvents.has(type)) schedules.changed();
@@ -408,8 +430,10 @@ export const createSessionHost = (options: {
         remove(attachment);
         if (before.attachment !== undefined) attachments.push(before.attachment);
         recordWriter = before.recordWriter;
-        scheduleSleep();
         throw error;
+      } finally {
+        lastUsedAt = clock.monotonic();
+        scheduleSleep();
       }
       return { attachment, result: upstream.lastOpened };
     });
@@ -544,8 +568,12 @@ export const createSessionHost = (options: {
     clientMessageId: (id) => renamed.get(id),
     countTokens: turns.countTokens,
     event(frame) {
+      const { kind } = upstream.life;
       // What comes of an earlier stay in this runtime is history by now.
-      if (!quiet && upstream.life.kind !== "hibernated") intake.take(frame);
+      if (quiet || dropping || kind === "hibernated") return;
+      // A runtime may say so when the session has been woken in it again.
+      if (frame.eventType === "session.shutdown" && kind !== "settling") return;
+      intake.take(frame);
     },
     callback: (method, params) =>
       counted(() =>

@@ -62,12 +62,10 @@ export interface SessionUpstream {
   wake(): Promise<Runtime>;
   /** Resumes once more if what is declared has changed since the last time; the history does not show it. */
   refresh(): Promise<void>;
-  /** Stores what has changed outside a turn. */
-  store(): Promise<void>;
+  /** Stores what has changed in this runtime outside a turn; rejects with `runtime_gone` when the session has left it. */
+  store(runtime: Runtime): Promise<void>;
   /** Lets the session go from the runtime's memory as its client asks: its history says so, as on a bare runtime. */
   leave(how: Leaving): Promise<void>;
-  /** Sends the session to sleep, which nobody shall notice: it stays if it cannot be stored, or if by then it may not. */
-  hibernate(may: () => boolean): Promise<void>;
   /** Throws away what the runtime has of it beyond the last commit: the next wake begins from the store. */
   drop(): Promise<void>;
   /** The runtime is gone or about to be; it need not be told. */
@@ -84,7 +82,7 @@ export interface SessionUpstream {
   /** Keeps for the next wake what a call has changed in the runtime's memory. */
   foldCall(method: string, params: JsonObject, result: unknown): Promise<void>;
   save(): Promise<void>;
-  /** Resolves when every change of the record is stored; rejects when the last one could not be. */
+  /** Resolves when every change of the record is stored; rejects when that cannot be. */
   saved(): Promise<void>;
 }
 
@@ -152,6 +150,9 @@ export const createSessionUpstream = (options: {
     });
     return saving;
   };
+
+  /** What could not be written once is tried again: the record has it all. */
+  const saved = (): Promise<void> => saving.catch(() => save());
 
   /** Whoever wants to attach or leave next waits for these. */
   const callSoon: typeof call = (runtime, method, params) =>
@@ -221,10 +222,12 @@ export const createSessionUpstream = (options: {
   };
 
   /** Outside a turn a runtime writes its log only a moment after its answer (100 ms), unless it is told to. */
-  const storeNow = async (): Promise<void> => {
-    if (life.kind !== "live" || state === undefined) return;
-    await saving;
-    await callSoon(life.runtime, "sessions.save", {});
+  const storeNow = async (runtime: Runtime): Promise<void> => {
+    if (state === undefined) return;
+    await saved();
+    await callSoon(runtime, "sessions.save", {});
+    if (life.kind !== "live" || life.runtime !== runtime)
+      throw new SquadronError("runtime_gone", "The session left its runtime before what it did was stored.");
     await state.commit();
   };
 
@@ -242,11 +245,6 @@ export const createSessionUpstream = (options: {
     } finally {
       sleep(runtime);
     }
-  };
-
-  const drop = async (): Promise<void> => {
-    state?.discard();
-    await close("sessions.close", async () => undefined);
   };
 
   /** A create where there is a history would begin it anew, and without one there is nothing to resume. */
@@ -358,13 +356,10 @@ export const createSessionUpstream = (options: {
         await save();
       }),
     store: storeNow,
-    async hibernate(may) {
-      await storeNow();
-      if (!may()) return;
-      // The entry that a runtime makes of it in its log is not the session's: the next wake has what is stored.
-      await drop();
+    async drop() {
+      state?.discard();
+      await close("sessions.close", async () => undefined);
     },
-    drop,
     lost() {
       const runtime = runtimeOf(life);
       state?.discard();
@@ -423,6 +418,6 @@ export const createSessionUpstream = (options: {
       );
     },
     save,
-    saved: () => saving,
+    saved,
   };
 };

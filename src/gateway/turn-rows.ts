@@ -57,8 +57,11 @@ export const createTurnRows = (options: {
   let owed: TurnEnd[] = [];
 
   const payOff = async (): Promise<void> => {
-    for (const end of owed) await store.turns.end(end);
-    owed = [];
+    for (const end of owed) {
+      await store.turns.end(end);
+      // Others may have been added, or written by another one, meanwhile.
+      owed = owed.filter((one) => one !== end);
+    }
   };
 
   const insert = (turn: Turn<Connection>, state: "accepted" | "begun"): Promise<void> => {

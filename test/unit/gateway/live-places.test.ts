@@ -195,6 +195,19 @@ describe("who waits for a place", () => {
     expect(outcomes.filter(({ status }) => status === "rejected")).toHaveLength(1_000);
   });
 
+  it("does not wait in vain because another tenant's crowd fills the queue", async () => {
+    const { places, live, session, clock } = setUp({ limit: 1 });
+    await live("holder");
+    const crowd = Array.from({ length: 1_000 }, (_, index) => places.take(session(`${index}`)));
+    const other = places.take(session("other", { tenant: "globex" }));
+    await expect(crowd.at(-1)).rejects.toMatchObject({ code: "no_capacity" });
+    expect(places.waiting).toBe(1_000);
+    clock.advance(10_000);
+    await expect(other).rejects.toThrow(/Every place/);
+    await Promise.allSettled(crowd);
+    expect([places.waiting, clock.pending]).toEqual([0, 0]);
+  });
+
   it("leaves its place to the next one when it gives up while room is made for it", async () => {
     const { clock, places, live, idle, session, take, served } = setUp({ limit: 1 });
     const holder = await live("holder");

@@ -1,5 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
 import type { ClientLink } from "../../../src/gateway/vocabulary.ts";
+import { SquadronError } from "../../../src/kernel/errors.ts";
 import { settle, startFakeNode } from "./fake-node.ts";
 
 type Node = Awaited<ReturnType<typeof startFakeNode>>;
@@ -16,6 +19,30 @@ const listening = (): { readonly seen: string[]; readonly link: Partial<ClientLi
       sendRaw: (body) => void seen.push(JSON.parse(body.toString()).params.event.type),
     },
   };
+};
+
+const small = {
+  limits: { turnTimeoutMs: 60_000, queueLength: 10, callbackTimeoutMs: 1_000, maxSizeBytes: 1_000 },
+};
+
+/** Puts a file among those of the session in its runtime; returns the directory. */
+const writeInto = async (node: Node, name: string, bytes: number): Promise<string> => {
+  const { runtime, row } = node.gateway.hosts[0] ?? {};
+  const directory = runtime?.sessionDirectory(row?.id ?? "") ?? "";
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, name), "x".repeat(bytes));
+  return directory;
+};
+
+const rows = async (node: Node, id: string) =>
+  (await node.store.turns.list(id, { limit: 10 })).map(({ state }) => state).reverse();
+
+/** The runtime answers a message, and says that it has. */
+const answered = async (node: Node, id: string, nth: number): Promise<void> => {
+  await node.call("session.send", nth);
+  await settle();
+  node.event(id, "session.idle", { mode: "interactive" });
+  await settle();
 };
 
 const count = (node: Node, method: string): number =>
@@ -92,5 +119,115 @@ describe("a session that is woken", () => {
     creation.answer({});
     await settle();
     expect(count(node, "session.send")).toBe(0);
+  });
+});
+
+describe("a session that falls asleep", () => {
+  it("does so although its files cannot be stored, and goes on from what is stored", async () => {
+    await using node = await startFakeNode(small);
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    await writeInto(node, "big", 2_000);
+    node.clock.advance(300_000);
+    await settle();
+    expect(node.gateway.hosts.map(({ life }) => life)).toEqual(["hibernated"]);
+  });
+
+  it("stays while the store cannot be used, and tries again later", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    await writeInto(node, "file", 1);
+    const commit = vi.spyOn(node.store.state, "commit");
+    commit.mockRejectedValueOnce(new SquadronError("store_unavailable", "locked"));
+    node.clock.advance(300_000);
+    await settle();
+    expect(node.gateway.hosts.map(({ life }) => life)).toEqual(["live"]);
+    node.clock.advance(300_000);
+    await settle();
+    expect(node.gateway.hosts.map(({ life }) => life)).toEqual(["hibernated"]);
+  });
+
+  it("and wakes in the same runtime is not said to have ended", async () => {
+    await using node = await startFakeNode();
+    const { seen, link } = listening();
+    const one = node.connect(link);
+    await one.request("session.create", { sessionId: "s" });
+    node.clock.advance(300_000);
+    await node.call("sessions.close");
+    await settle();
+    await one.request("session.mode.get", { sessionId: "s" });
+    node.event(idOf(node), "session.shutdown", { reason: "x" });
+    expect(seen).not.toContain("session.shutdown");
+  });
+});
+
+describe("what a session has changed", () => {
+  it("is not acknowledged when its runtime has ended before it was stored", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.name.set");
+    const changed = one.request("session.name.set", { sessionId: "s", name: "n" });
+    const refused = expect(changed).rejects.toMatchObject({ code: "runtime_gone" });
+    (await node.call("session.name.set")).answer({});
+    node.crash();
+    await refused;
+  });
+
+  it("is stored with the next turn when its record could not be at first", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const id = idOf(node);
+    await one.request("session.send", { sessionId: "s", prompt: "p" });
+    const update = vi.spyOn(node.store.sessions, "update");
+    update.mockRejectedValueOnce(new SquadronError("store_unavailable", "locked"));
+    node.event(id, "session.model_change", { newModel: "other" });
+    await answered(node, id, 0);
+    expect(await rows(node, id)).toEqual(["completed"]);
+    expect((await node.store.sessions.byId(id))?.record).toContain("other");
+  });
+
+  it("is forgotten when it cannot be stored, and what its runtime says of it then ends no later turn", async () => {
+    await using node = await startFakeNode(small);
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const id = idOf(node);
+    await one.request("session.send", { sessionId: "s", prompt: "one" });
+    await one.request("session.send", { sessionId: "s", prompt: "two" });
+    await writeInto(node, "big", 2_000);
+    node.hold("sessions.close");
+    await answered(node, id, 0);
+    const close = await node.call("sessions.close");
+    node.event(id, "session.idle", { mode: "interactive", aborted: true });
+    await settle();
+    close.answer({});
+    await answered(node, id, 1);
+    expect(await rows(node, id)).toEqual(["interrupted", "completed"]);
+    expect(count(node, "sessions.close")).toBe(1);
+  });
+});
+
+describe("an event that cannot be told", () => {
+  it("costs only itself: the turn ends, and others are told", async () => {
+    await using node = await startFakeNode();
+    const { seen, link } = listening();
+    const broken = node.connect({
+      sendRaw: () => {
+        throw new Error("broken");
+      },
+    });
+    const one = node.connect(link);
+    await broken.request("session.create", { sessionId: "s" });
+    await one.request("session.resume", { sessionId: "s" });
+    const id = idOf(node);
+    await broken.request("session.send", { sessionId: "s", prompt: "p" });
+    await answered(node, id, 0);
+    await broken.request("session.send", { sessionId: "s", prompt: "p" });
+    await answered(node, id, 1);
+    expect(await rows(node, id)).toEqual(["completed", "completed"]);
+    node.event(id, "session.title_changed", { title: "t" });
+    expect(seen).toContain("session.title_changed");
   });
 });

@@ -66,7 +66,7 @@ export const callUnit = async (
   const unit = await unitOfCaller(connection, entry.method, params);
   const ask = async (runtime: Runtime): Promise<unknown> => {
     const answer = await runtime.peer.request(entry.method, upstream);
-    
+    if (!onlyReads(entry.method)) await services.units.store(runtime, tenant);
     return entry.ids.result.length === 0
       ? new RawJson(answer.resultBytes())
       : withOwnNames(services, connection, answer.result(), entry.ids.result);

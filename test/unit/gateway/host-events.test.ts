@@ -1,0 +1,196 @@
+import { describe, expect, it, vi } from "vitest";
+import { createEventIntake, type StoreTurn } from "../../../src/gateway/host-events.ts";
+import type { HostTurns } from "../../../src/gateway/host-turns.ts";
+import type { OpenRequests } from "../../../src/gateway/open-requests.ts";
+import type { Attachment, Connection, SessionHost } from "../../../src/gateway/vocabulary.ts";
+import { type Envelope, readEnvelope } from "../../../src/wire/envelope.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+import { settle } from "./fake-node.ts";
+
+const frame = (type: string, data: unknown = {}): Envelope =>
+  readEnvelope(
+    Buffer.from(
+      JSON.stringify({
+        jsonrpc: "2.0",
+        method: "session.event",
+        params: { sessionId: "inner", event: { id: "e", type, data } },
+      }),
+    ),
+  );
+
+const setUp = (given: { keeps?: boolean } = {}) => {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  const log: string[] = [];
+  const commits: { readonly end: unknown; stored(): void; failed(error: Error): void }[] = [];
+  const note = (body: Buffer): void => {
+    const { params } = JSON.parse(body.toString());
+    expect(params.sessionId).toBe("mine");
+    told.push(params.event.type);
+  };
+  const connection = {
+    id: "c",
+    link: {
+      kind: "sdk",
+      sendRaw: note,
+      notify: (method: string, params: unknown) => note(Buffer.from(JSON.stringify({ method, params }))),
+    },
+  } as unknown as Connection;
+  const attachment: Attachment = {
+    connection,
+    host: {} as SessionHost,
+    name: "mine",
+    declarations: { flags: new Set() } as unknown as Attachment["declarations"],
+    interests: new Map(),
+  };
+  const turns = {
+    current: { sender: connection },
+    waits: () => false,
+    hasAsked: () => true,
+    failed: false,
+    owesError: false,
+    observe: (type: string) => void log.push(`observed ${type}`),
+    idle: () => void log.push("turn ended"),
+  };
+  const onNotStored = vi.fn();
+  const storeTurn: StoreTurn = (end) => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    commits.push({ end, stored: resolve, failed: reject });
+    return promise;
+  };
+  const intake = createEventIntake({
+    session: "inner",
+    attachments: [attachment],
+    turns: turns as unknown as HostTurns,
+    openRequests: {
+      opened: () => undefined,
+      closed: () => undefined,
+    } as Partial<OpenRequests> as OpenRequests,
+    heldEnds: { hold: (_attachment, tell) => tell(), release: () => undefined },
+    clientMessageId: () => undefined,
+    onEvent: () => undefined,
+    storeTurn: given.keeps === false ? undefined : storeTurn,
+    onNotStored,
+    onFailure: (error) => {
+      throw error;
+    },
+    clock,
+  });
+  const take = (...types: string[]): void => {
+    for (const type of types) intake.take(frame(type, type === "session.idle" ? { mode: "x" } : {}));
+  };
+  return { clock, told, log, commits, turns, onNotStored, intake, take };
+};
+
+describe("events of a session", () => {
+  it("are told at once while nothing must be stored", () => {
+    const { told, take, intake } = setUp();
+    take("user.message", "assistant.message");
+    expect([told, intake.holding]).toEqual([["user.message", "assistant.message"], false]);
+  });
+
+  it("that end a turn are told when what it did is stored, and all behind them wait, in order", async () => {
+    const { told, log, commits, take, intake } = setUp();
+    take("assistant.message", "assistant.idle", "session.idle", "session.info", "assistant.turn_start");
+    await settle();
+    expect(told).toEqual(["assistant.message"]);
+    expect(log).not.toContain("turn ended");
+    expect(commits.map(({ end }) => end)).toEqual([{ data: { mode: "x" } }]);
+    expect(intake.holding).toBe(true);
+    take("session.title_changed");
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(told).toEqual([
+      "assistant.message",
+      "assistant.idle",
+      "session.idle",
+      "session.info",
+      "assistant.turn_start",
+      "session.title_changed",
+    ]);
+    expect(log).toContain("turn ended");
+    expect([commits.length, intake.holding]).toEqual([1, false]);
+  });
+
+  it("of the next turn do not count before the end of this one is stored", async () => {
+    const { log, commits, take, intake } = setUp();
+    take("session.idle", "user.message");
+    await settle();
+    expect(log).toEqual(["observed session.idle"]);
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(log).toEqual(["observed session.idle", "turn ended", "observed user.message"]);
+  });
+
+  it("that end two turns are stored one after the other", async () => {
+    const { told, commits, take, intake } = setUp();
+    take("session.idle", "user.message", "session.idle");
+    await settle();
+    expect([commits.length, told]).toEqual([1, []]);
+    commits[0]?.stored();
+    await settle();
+    expect([commits.length, told]).toEqual([2, ["session.idle"]]);
+    commits[1]?.stored();
+    await intake.quiet();
+    expect(told).toEqual(["session.idle", "user.message", "session.idle"]);
+  });
+
+  it("tell no end of what could not be stored, and everything else", async () => {
+    const { told, log, commits, take, intake, onNotStored } = setUp();
+    take("assistant.turn_end", "assistant.idle", "session.info", "session.idle", "session.title_changed");
+    await settle();
+    const error = new Error("The disk is full.");
+    commits[0]?.failed(error);
+    await intake.quiet();
+    expect(onNotStored).toHaveBeenCalledExactlyOnceWith(error);
+    expect(told).toEqual(["assistant.turn_end", "session.info", "session.title_changed"]);
+    expect(log).not.toContain("turn ended");
+    take("session.idle");
+    await settle();
+    commits[1]?.stored();
+    await intake.quiet();
+    expect(told.at(-1)).toBe("session.idle");
+  });
+
+  it("at the end of a step are held only when nothing has been stored for a while", async () => {
+    const { clock, told, commits, take, intake } = setUp();
+    take("user.message", "assistant.turn_end");
+    expect([told, commits.length]).toEqual([["user.message", "assistant.turn_end"], 0]);
+    clock.advance(1_000);
+    take("assistant.message", "assistant.turn_end", "assistant.turn_start");
+    await settle();
+    expect([told.length, commits.map(({ end }) => end)]).toEqual([3, [undefined]]);
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(told.slice(3)).toEqual(["assistant.turn_end", "assistant.turn_start"]);
+    clock.advance(999);
+    take("assistant.turn_end");
+    expect([told.length, commits.length]).toEqual([6, 1]);
+  });
+
+  it("of a one-shot session are told at once, ends too", () => {
+    const { told, log, take } = setUp({ keeps: false });
+    take("assistant.idle", "session.idle");
+    expect(told).toEqual(["assistant.idle", "session.idle"]);
+    expect(log).toContain("turn ended");
+  });
+
+  it("an idle waits for the error of its turn, but not for long", async () => {
+    const { clock, told, commits, turns, take, intake } = setUp();
+    turns.owesError = true;
+    take("session.idle");
+    await settle();
+    expect(commits).toEqual([]);
+    take("session.error");
+    await settle();
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(told).toEqual(["session.error", "session.idle"]);
+    take("session.idle");
+    clock.advance(500);
+    await settle();
+    commits[1]?.stored();
+    await intake.quiet();
+    expect(told.at(-1)).toBe("session.idle");
+  });
+});

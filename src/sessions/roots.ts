@@ -25,7 +25,11 @@ const notOfTheUnit = ["session-state", "logs", "pkg", "cache", "tmp", "ide", "cr
   (name) => `.copilot/${name}`,
 );
 
-const isCache = (path: string): boolean =>
+/** Where a runtime writes the tokens of sign-ins to MCP servers. Secrets do not leave its box, and its next one asks anew. */
+const signIns = ".copilot/mcp-oauth-config";
+
+const isNoState = (path: string): boolean =>
+  path === signIns ||
   notOfTheUnit.some((one) => path === one || path.startsWith(`${one}/`)) ||
   path === ".cache" ||
   /^\.copilot\/(session-store\.db|data\.db)/.test(path) ||
@@ -36,7 +40,7 @@ const nothing = (): boolean => false;
 
 /** Where a runtime has what belongs to its unit: its home, and its working directory if that is its own. */
 export const unitRoots = (runtime: Runtime): readonly Root[] => [
-  { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isCache, isLog: nothing },
+  { base: runtime.homeDirectory, path: [], prefix: "home/", ignore: isNoState, isLog: nothing },
   ...(runtime.ownsWorkingDirectory
     ? [{ base: runtime.workingDirectory, path: [], prefix: "work/", ignore: nothing, isLog: nothing }]
     : []),

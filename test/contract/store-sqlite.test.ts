@@ -8,6 +8,7 @@ import { openStore } from "../../src/store/open-store.ts";
 import { sqliteDialect } from "../../src/store/sqlite/dialect.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { tempDir } from "../support/temp.ts";
+import { session } from "./rows.ts";
 import { storeContract } from "./store-contract.ts";
 
 storeContract("SQLite", async () => {
@@ -30,6 +31,28 @@ describe("the SQLite file", () => {
     expect(await mode(path)).toBe("600");
     expect(await mode(`${path}-wal`)).toBe("600");
     expect(await mode(join(dir.path, "made"))).toBe("700");
+    await store.close();
+  });
+
+  it("lets the node do other things while a large file is written, and has it whole", async () => {
+    await using dir = await tempDir("store");
+    const store = await openStore(`sqlite:${join(dir.path, "squadron.db")}`);
+    await store.sessions.create(session({ id: "large" }), "large");
+    const taken = await store.state.acquire("large", 1);
+    if (taken === undefined) throw new Error("The session is not there.");
+    const bytes = Buffer.alloc(21 * 2 ** 20, "0123456789abcdef");
+    let others = 0;
+    let timer = setImmediate(function again() {
+      others++;
+      timer = setImmediate(again);
+    });
+    const files = [{ kind: "replace", path: "file", mode: 0o600, bytes }] as const;
+    await store.state.commit({ sessionId: "large", ...taken, files, maxBytes: 2 ** 30 });
+    clearImmediate(timer);
+    expect(others).toBeGreaterThanOrEqual(5);
+    const [read] = await store.state.files({ kind: "session", id: "large" });
+    expect(read?.bytes.length).toBe(bytes.length);
+    expect(bytes.equals(read?.bytes ?? Buffer.alloc(0))).toBe(true);
     await store.close();
   });
 

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate as breathe } from "node:timers/promises";
 import { type Kysely, sql } from "kysely";
 import { SquadronError } from "../../kernel/errors.ts";
 import type { FileChange, FileScope, StoredFile } from "../store.ts";
@@ -114,7 +115,13 @@ const replace = async (
   const { rows } = await sql<{ id: number }>`
     insert into files (kind, owner, path, mode, size, tail)
     values (${place.kind}, ${place.owner}, ${path}, ${mode}, ${bytes.length}, 0) returning id`.execute(db);
-  for (const { id } of rows) if (bytes.length > 0) await addChunk(db, id, 0, bytes);
+  for (const { id } of rows) {
+    for (let at = 0; at < bytes.length; at += fullChunkBytes) {
+      // Each is some milliseconds in which the node does nothing else.
+      if (at > 0) await breathe();
+      await addChunk(db, id, at, bytes.subarray(at, at + fullChunkBytes));
+    }
+  }
   return removed + bytes.length;
 };
 

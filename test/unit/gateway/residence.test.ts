@@ -172,8 +172,8 @@ describe("a worn runtime of one user", () => {
   it("lets no turn begin until the running ones have ended and it is gone", async () => {
     const { killed, slept, retire, residence, runtimeOf, sessionIn, becomesIdle } = setUp();
     const runtime = runtimeOf("worn", "user");
-    const busy = sessionIn(runtime, "busy");
     sessionIn(runtime, "idle", { evictable: true });
+    const busy = sessionIn(runtime, "busy");
     residence.recycle(runtime);
     const begun = vi.fn();
     residence.mayBegin(runtime.unit.key)?.then(begun);
@@ -181,7 +181,7 @@ describe("a worn runtime of one user", () => {
     await settle();
     expect([killed, slept, begun.mock.calls.length]).toEqual([[], [], 0]);
     await becomesIdle(busy);
-    expect([killed, slept, begun.mock.calls.length]).toEqual([["worn"], ["busy", "idle"], 1]);
+    expect([killed, slept, begun.mock.calls.length]).toEqual([["worn"], ["idle", "busy"], 1]);
     expect(residence.mayBegin(runtime.unit.key)).toBeUndefined();
     expect(retire).not.toHaveBeenCalled();
   });

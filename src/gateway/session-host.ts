@@ -234,6 +234,7 @@ export const createSessionHost = (options: {
   const change: SessionHost["change"] = (method, params) =>
     counted(async () => {
       const { frame, runtime } = await callIn(method, params);
+      unqueued.called(method);
       try {
         await upstream.foldCall(method, params as JsonObject, frame.result());
         await upstream.store(runtime);
@@ -312,7 +313,7 @@ export const createSessionHost = (options: {
     onError: (error) => log.warn({ session: row.id, error }, "the session's plans could not be listed"),
   });
 
-  const unqueued = createUnqueuedTurn();
+  const unqueued = createUnqueuedTurn({ clock, onLapse: () => idleAgain() });
 
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 

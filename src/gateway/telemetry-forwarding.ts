@@ -1,6 +1,5 @@
 import type { Runtime } from "../fleet/fleet.ts";
 import { taskKinds } from "../fleet/housing.ts";
-import { policyWithin } from "../policy/unit-policy.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { methodEntry } from "../wire/method-table.ts";
@@ -13,9 +12,12 @@ const acceptWithinMs = 10_000;
 
 /** What runtimes tell of their sessions in GitHub's telemetry, for clients that asked for it when they connected. */
 export interface TelemetryForwarding {
-  /** The client's `connect` asked for it. Without `allow: all` it gets none. */
+  /** The client's `connect` asked for it. */
   want(connection: Connection): void;
-  /** Turns it on in the runtime if one of these wants it; then it stays on there. */
+  /**
+   * Turns it on in the runtime if one of these wants it; then it stays on there. To be called only where the policy says
+   * `allow: all`: the runtime is its user's alone then.
+   */
   prepare(runtime: Runtime, attachments: readonly Attachment[]): Promise<void>;
   /** Passes an event on to those who want it: of its session, or of any of the runtime's if it names none. */
   told(frame: Envelope, hosts: readonly SessionHost[]): void;
@@ -25,8 +27,7 @@ export const createTelemetryForwarding = (log: Log): TelemetryForwarding => {
   const wanting = new WeakSet<Connection>();
   const prepared = new WeakMap<Runtime, Promise<void>>();
 
-  const wants = ({ connection, host }: Attachment): boolean =>
-    wanting.has(connection) && policyWithin(connection.policy, host.row.isolation).allow.all;
+  const wants = ({ connection }: Attachment): boolean => wanting.has(connection);
 
   const turnOn = async ({ id, peer }: Runtime): Promise<void> => {
     const params = { supportedTaskKinds: taskKinds, enableGitHubTelemetryForwarding: true };

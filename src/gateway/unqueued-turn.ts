@@ -1,3 +1,4 @@
+import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 
 /**
@@ -6,6 +7,8 @@ import { isObject } from "../kernel/json.ts";
  */
 export interface UnqueuedTurn {
   readonly running: boolean;
+  /** A call has been answered after which the runtime may begin one, a moment later. */
+  called(method: string): void;
   /** Takes in an event of the session; `queued`: a turn of the node's queue runs. True when it ends with this event. */
   observe(type: string, data: unknown, agentId: unknown, queued: boolean): boolean;
   /** The session has left its runtime, and the turn with it. */
@@ -15,20 +18,48 @@ export interface UnqueuedTurn {
 /** A notification is followed by no `user.message`. */
 const begins: ReadonlySet<string> = new Set(["user.message", "assistant.turn_start"]);
 
-export const createUnqueuedTurn = (): UnqueuedTurn => {
+const mayBegin = /^session\.(sendMessages|sendSystemNotification|fleet\.start|queue\.\w+|commands\.\w+)$/;
+
+/** How long after such a call the turn may take to begin: some milliseconds, unless the machine is busy. */
+const graceMs = 2_000;
+
+export const createUnqueuedTurn = (options: {
+  readonly clock: Clock;
+  /** None has begun after all. */
+  readonly onLapse: () => void;
+}): UnqueuedTurn => {
   let running = false;
+  let stopWaiting: (() => void) | undefined;
+
+  const begun = (): void => {
+    stopWaiting?.();
+    stopWaiting = undefined;
+  };
+
   return {
     get running() {
-      return running;
+      return running || stopWaiting !== undefined;
+    },
+    called(method) {
+      if (!mayBegin.test(method) || running) return;
+      begun();
+      stopWaiting = options.clock.after(graceMs, () => {
+        stopWaiting = undefined;
+        options.onLapse();
+      });
     },
     observe(type, data, agentId, queued) {
       // Subagents have turns of their own, which do not end with the session's idle.
-      if (begins.has(type) && agentId === undefined && !queued) running = true;
+      if (begins.has(type) && agentId === undefined) {
+        begun();
+        running ||= !queued;
+      }
       const ends = running && type === "session.idle" && !(isObject(data) && data.mode === "autopilot");
       if (ends) running = false;
       return ends;
     },
     clear() {
+      begun();
       running = false;
     },
   };

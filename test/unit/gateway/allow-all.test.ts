@@ -199,6 +199,18 @@ describe("work that the node has not queued", () => {
     expect(told).toEqual(expect.arrayContaining(["session.error", "session.idle"]));
   });
 
+  it("is expected for a moment after a call that may begin it", async () => {
+    await using node = await startNode();
+    const connection = node.connect();
+    await connection.request("session.create", { sessionId: "s" });
+    await connection.request("session.sendMessages", { sessionId: "s", messages: [{ prompt: "x" }] });
+    await settle();
+    const [host] = node.gateway.hosts;
+    expect(host?.evictable).toBe(false);
+    node.clock.advance(2_000);
+    expect(host?.evictable).toBe(true);
+  });
+
   it("is not what a subagent does", async () => {
     await using node = await startNode();
     await node.connect().request("session.create", { sessionId: "s" });

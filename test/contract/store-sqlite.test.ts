@@ -22,7 +22,7 @@ storeContract("SQLite", async () => {
 });
 
 describe("the SQLite file", () => {
-  it("is readable by its owner only, with its directory and journal", async () => {
+  it("is readable by its owner only, with its journal, in a directory that nobody else can list", async () => {
     await using dir = await tempDir("store");
     const path = join(dir.path, "made", "squadron.db");
     const store = await openStore(`sqlite:${path}`);
@@ -30,7 +30,7 @@ describe("the SQLite file", () => {
     const mode = async (of: string) => ((await stat(of)).mode & 0o777).toString(8);
     expect(await mode(path)).toBe("600");
     expect(await mode(`${path}-wal`)).toBe("600");
-    expect(await mode(join(dir.path, "made"))).toBe("700");
+    expect(await mode(join(dir.path, "made"))).toBe("711");
     await store.close();
   });
 

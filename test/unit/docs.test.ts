@@ -141,7 +141,7 @@ describe("the files of the repository", () => {
     );
     const binary = /\.(png|jpg|ico|woff2)$/;
     // What a box shows to the process in it are no directories of any host.
-    const insideBoxes = /\/home\/u\b|\/work\/(mark|file)\b/g;
+    const insideBoxes = /\/home\/u\b|\/work\/(mark|file|notes|bobs-file)\b/g;
     const found = files.filter(
       (path) => !binary.test(path) && places.test(read(path).replace(insideBoxes, "")),
     );

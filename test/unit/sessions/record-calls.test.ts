@@ -40,13 +40,14 @@ describe("calls that are made again", () => {
     ]);
   });
 
+  it("has a name that its client gave, known as such", () => {
+    const named = recordAfterCall(emptyRecord, "session.name.set", { name: "x" }, {});
+    expect(named).toEqual({ ...emptyRecord, facts: { named: true } });
+    expect(recordAfterCall(named, "session.name.set", { name: "y" }, {})).toBe(named);
+  });
+
   it("are not those that failed, that only read, or that the session's files tell", () => {
-    for (const method of [
-      "session.mode.set",
-      "session.name.set",
-      "session.plan.update",
-      "session.tasks.list",
-    ])
+    for (const method of ["session.mode.set", "session.plan.update", "session.tasks.list"])
       expect(recordAfterCall(begun, method, { name: "x" }, {})).toBe(begun);
     expect(recordAfterCall(emptyRecord, add, { path: "/a" }, { success: false })).toBe(emptyRecord);
   });

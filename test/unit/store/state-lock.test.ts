@@ -19,7 +19,7 @@ const held = { code: "config_invalid", message: expect.stringContaining("Another
 
 test("a second lock is refused, by any name of the directory, until the first is released", async () => {
   const first = await lockState(statePath);
-  expect((await stat(statePath)).mode & 0o777).toBe(0o700);
+  expect((await stat(statePath)).mode & 0o777).toBe(0o711);
   await expect(lockState(statePath)).rejects.toMatchObject(held);
   const other = join(directory.path, "other-name");
   await symlink(statePath, other);

@@ -313,7 +313,7 @@ export const createSessionHost = (options: {
     onError: (error) => log.warn({ session: row.id, error }, "the session's plans could not be listed"),
   });
 
-  const unqueued = createUnqueuedTurn({ clock, onLapse: () => idleAgain() });
+  const unqueued = createUnqueuedTurn({ clock, onLapse: () => settled() });
 
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 

@@ -33,6 +33,7 @@ export const forkSession = async (
     place.giveBack();
     throw error;
   });
+  const { runtime } = host;
   const name = newUuid();
   const now = clock.now();
   await place.fill(() =>
@@ -55,15 +56,20 @@ export const forkSession = async (
       name,
     ),
   );
-  const { runtime } = host;
-  if (runtime === undefined)
-    throw new SquadronError("runtime_gone", "The runtime ended before the fork could be stored.");
-  await storeMade({
-    store,
-    clock,
-    runtime,
-    session: result.sessionId,
-    maxBytes: policy.limits.maxSizeBytes,
-  });
+  try {
+    if (runtime === undefined)
+      throw new SquadronError("runtime_gone", "The runtime ended before the fork could be stored.");
+    await storeMade({
+      store,
+      clock,
+      runtime,
+      session: result.sessionId,
+      maxBytes: policy.limits.maxSizeBytes,
+    });
+  } catch (error) {
+    // Without its history it would be another session.
+    await store.sessions.delete(result.sessionId);
+    throw error;
+  }
   return { ...result, sessionId: name };
 };

@@ -127,8 +127,6 @@ export const createSessionUpstream = (options: {
   const { clock, store, fleet, log, metrics } = services;
   let record = parseRecord(row.record);
   let created = row.createdUpstream;
-  /** Has anything been said in it? Before that a runtime writes no history, and a session that has left its memory is unknown to it. */
-  let begun = row.createdUpstream;
   let credentials: Credentials = { ownInference: false, githubToken: undefined, routes: [], servers: {} };
   let life: Life = { kind: "hibernated" };
   let saving: Promise<void> = Promise.resolve();
@@ -145,7 +143,8 @@ export const createSessionUpstream = (options: {
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
   const save = (): Promise<void> => {
     saving = store.sessions.update(row.id, {
-      createdUpstream: begun,
+      // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
+      createdUpstream: record.unwritten === undefined,
       ...(!row.ephemeral && { record: JSON.stringify(record) }),
     });
     return saving;
@@ -409,10 +408,8 @@ export const createSessionUpstream = (options: {
     },
     foldEvent(type, data, agentId) {
       const next = pathApprovals(recordAfterEvent(record, type, data, agentId), type, data);
-      const begins = !begun && type === "user.message";
-      if (next === record && !begins) return;
+      if (next === record) return;
       record = next;
-      begun ||= begins;
       save().catch((error) =>
         log.error({ session: row.id, error }, "a change of the session was not stored"),
       );

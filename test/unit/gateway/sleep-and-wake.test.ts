@@ -231,3 +231,23 @@ describe("an event that cannot be told", () => {
     expect(seen).toContain("session.title_changed");
   });
 });
+
+describe("a fork", () => {
+  it("that cannot be stored is no session", async () => {
+    await using node = await startFakeNode(small);
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const runtime = node.gateway.hosts[0]?.runtime;
+    node.hold("sessions.fork");
+    const forked = one.request("sessions.fork", { sessionId: "s" });
+    const refused = expect(forked).rejects.toMatchObject({ code: "too_large" });
+    const fork = await node.call("sessions.fork");
+    const id = "00000000-0000-4000-8000-000000000000";
+    const directory = runtime?.sessionDirectory(id) ?? "";
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, "events.jsonl"), `${"x".repeat(2_000)}\n`);
+    fork.answer({ sessionId: id });
+    await refused;
+    expect(await node.store.sessions.byId(id)).toBeUndefined();
+  });
+});

@@ -9,7 +9,7 @@ import { startNodeProcess } from "../squadron.ts";
 import { openSession, runTurn } from "../turns.ts";
 
 const full = { sessions: 10, turns: 1_000, recycleAt: 250 };
-const quick = { sessions: 10, turns: 200, recycleAt: 60 };
+const quick = { sessions: 5, turns: 150, recycleAt: 50 };
 /** Turns of one session in a block; after it the next contender has its turn. */
 const blockTurns = 10;
 const sampleEveryMs = 200;

@@ -12,7 +12,7 @@ import { fillStore, type Specimen, takeSpecimen } from "../stored-sessions.ts";
 import { runTurn, sessionConfig } from "../turns.ts";
 
 const full = { sessions: 10_000, rounds: 7 };
-const quick = { sessions: 2_000, rounds: 3 };
+const quick = { sessions: 1_000, rounds: 3 };
 const users = 100;
 const turnsEach = 2;
 

@@ -1,3 +1,4 @@
+import type { CopilotClient } from "@github/copilot-sdk";
 import { startBareRuntime } from "../../test/support/bare-runtime.ts";
 import { tempDir } from "../../test/support/temp.ts";
 import { type ContenderName, contenderNames, type PerContender, startOverStdio } from "../contenders.ts";
@@ -9,7 +10,7 @@ import { percentile } from "../statistics.ts";
 import { runTurn, sessionConfig } from "../turns.ts";
 
 const full = { rounds: 25, warmUp: 5, gone: 12 };
-const quick = { rounds: 8, warmUp: 2, gone: 4 };
+const quick = { rounds: 8, warmUp: 1, gone: 4 };
 /** After so long without use a session of the node falls asleep. */
 const hibernateAfterMs = 100;
 
@@ -81,63 +82,60 @@ const throughSquadron = async (parts: AsyncDisposableStack, modelUrl: string): P
   };
 };
 
-/** On a bare runtime its program resumes it first. `startAgain` ends the runtime and starts one on the same files. */
-const onBare = async (
-  { modelUrl }: Bench,
-  runtime: { readonly client: PerBare["client"]; startAgain(): Promise<PerBare> },
-): Promise<Sleeper> => {
+/** A bare runtime on files that outlive it. */
+interface Bare {
+  readonly client: CopilotClient;
+  end(): Promise<void>;
+}
+
+/** On a bare runtime its program resumes the session first; if it is gone, it starts one on the old files before. */
+const onBare = async ({ modelUrl }: Bench, start: () => Promise<Bare>): Promise<Sleeper> => {
   const config = sessionConfig(bareProvider(modelUrl));
-  let { client } = runtime;
-  const first = await client.createSession({ ...config, sessionId: "sleeper" });
+  let bare = await start();
+  const first = await bare.client.createSession({ ...config, sessionId: "sleeper" });
   await runTurn(first);
   await runTurn(first);
   await first.disconnect();
 
-  const wakeBy = async (start: () => Promise<void>, asks: boolean): Promise<number> => {
+  const wakeBy = async (isGone: boolean, asks: boolean): Promise<number> => {
+    if (isGone) await bare.end();
     const startedAt = performance.now();
-    await start();
-    const session = await client.resumeSession("sleeper", config);
+    if (isGone) bare = await start();
+    const session = await bare.client.resumeSession("sleeper", config);
     if (asks) await runTurn(session);
     const ms = performance.now() - startedAt;
     await session.disconnect();
     return ms;
   };
-  const there = async () => undefined;
-  const anew = async () => {
-    ({ client } = await runtime.startAgain());
-  };
   return {
-    resume: () => wakeBy(there, false),
-    answer: () => wakeBy(there, true),
-    resumeAnew: () => wakeBy(anew, false),
-    answerAnew: () => wakeBy(anew, true),
+    resume: () => wakeBy(false, false),
+    answer: () => wakeBy(false, true),
+    resumeAnew: () => wakeBy(true, false),
+    answerAnew: () => wakeBy(true, true),
   };
 };
 
-type PerBare = { readonly client: Awaited<ReturnType<typeof startOverStdio>>["client"] };
-
 const overTcp = async (parts: AsyncDisposableStack, bench: Bench): Promise<Sleeper> => {
   const home = parts.use(await tempDir("bench-tcp"));
-  const start = async () => {
+  return onBare(bench, async () => {
     const runtime = parts.use(await startBareRuntime({ env: { COPILOT_HOME: home.path } }));
     const client = runtime.bareClient({ mode: "empty" });
-    parts.defer(() => client.forceStop());
-    return { runtime, client };
-  };
-  let running = await start();
-  return onBare(bench, {
-    client: running.client,
-    async startAgain() {
-      running = await start();
-      return running;
-    },
+    return {
+      client,
+      async end() {
+        await client.forceStop();
+        await runtime.stop();
+      },
+    };
   });
 };
 
 const overStdio = async (parts: AsyncDisposableStack, bench: Bench): Promise<Sleeper> => {
   const home = parts.use(await tempDir("bench-stdio"));
-  const start = () => startOverStdio(parts, home.path);
-  return onBare(bench, { client: (await start()).client, startAgain: start });
+  return onBare(bench, async () => {
+    const { client } = await startOverStdio(parts, home.path);
+    return { client, end: () => client.forceStop() };
+  });
 };
 
 /** How long a sleeping session takes to be there again, beside a bare runtime's own resume. */

@@ -369,6 +369,16 @@ describe("telemetry", () => {
     expect(JSON.stringify(told(wants, "gitHubTelemetry.event")).includes(id)).toBe(false);
   });
 
+  it("reaches a program that uses the SDK", async () => {
+    const squadron = await open();
+    const heard: unknown[] = [];
+    const client = squadron.client("alice", { onGitHubTelemetry: (told) => void heard.push(told.sessionId) });
+    const session = await client.createSession({ sessionId: "s" });
+    await session.sendAndWait("[[echo one]]");
+    await eventually(() => heard.length > 0, { what: "telemetry" });
+    expect(new Set(heard)).toEqual(new Set(["s"]));
+  });
+
   it("is not to be had without allow: all", async () => {
     const squadron = await open({ allow: {}, policy: {} });
     const alice = stack.use(await openRawClient(squadron.node.sdk.port));

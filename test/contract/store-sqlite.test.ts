@@ -107,6 +107,16 @@ describe("the SQLite file", () => {
     });
   });
 
+  it("is not told by its path once it is open: clients hear of later failures", async () => {
+    await using dir = await tempDir("store");
+    const store = await openStore(`sqlite:${join(dir.path, "squadron.db")}`);
+    await store.close();
+    await expect(store.ping()).rejects.toMatchObject({
+      code: "store_unavailable",
+      message: expect.not.stringContaining(dir.path),
+    });
+  });
+
   it("is waited for while another process writes, without stopping the event loop", async () => {
     await using dir = await tempDir("store");
     const path = join(dir.path, "squadron.db");

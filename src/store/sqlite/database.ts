@@ -28,12 +28,10 @@ export const isDuplicate = (error: unknown): boolean => {
   );
 };
 
-const unavailable = (path: string, error: unknown): SquadronError =>
+const unavailable = (which: string, error: unknown): SquadronError =>
   error instanceof SquadronError
     ? error
-    : new SquadronError("store_unavailable", `The store ${path} cannot be used: ${reason(error)}`, {
-        cause: error,
-      });
+    : new SquadronError("store_unavailable", `${which} cannot be used: ${reason(error)}`, { cause: error });
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : "unknown reason.");
 
@@ -69,15 +67,15 @@ export const openDatabase = async (
   { busyMs = defaultBusyMs }: { readonly busyMs?: number } = {},
 ): Promise<Database> => {
   const path = resolve(file);
-  const guard = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+  const guard = async <Result>(work: () => Promise<Result>, which = "The store"): Promise<Result> => {
     try {
       return await work();
     } catch (error) {
-      throw unavailable(path, error);
+      throw unavailable(which, error);
     }
   };
 
-  const db = await guard(async () => {
+  const openAndMigrate = async () => {
     const database = await openFile(path, busyMs);
     const db = new Kysely<Tables>({
       dialect: sqliteDialect(database, { busyMs }),
@@ -90,7 +88,9 @@ export const openDatabase = async (
       database.close();
       throw error;
     }
-  });
+  };
+  // Only who starts the node is told where it is: later failures are told to clients.
+  const db = await guard(openAndMigrate, `The store ${path}`);
 
   return {
     query: (work) => guard(() => work(db)),

@@ -8,6 +8,7 @@ import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
+import { mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
 
 /** A session as one connection holds it. */
@@ -91,6 +92,9 @@ const special: Readonly<Record<string, Answer>> = {
   },
 };
 
+/** Calls that a node which is closing does not take. */
+const begins: ReadonlySet<string> = new Set(["session.send", "sessions.fork"]);
+
 /** Forwards a judged call to the runtime of the session that it names, ids rewritten in both directions. */
 export const callSession = async (
   services: GatewayServices,
@@ -99,7 +103,8 @@ export const callSession = async (
 ): Promise<unknown> => {
   const held = await heldSession(services, connection, judged.sessionId);
   const { sessionId: _name, ...rest } = paramsWithin(connection, held.host, entry.method, judged);
-  if (entry.method === "session.send") services.admit();
+  const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
+  if (begins.has(entry.method) || (mayBegin(entry.method) && !reads)) services.admit();
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
     return { success: false };
@@ -112,7 +117,6 @@ export const callSession = async (
   for (const path of entry.ids.params) {
     if (path !== "sessionId") upstream = await withForeignIds(services, connection, upstream, path);
   }
-  const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
   const ask = reads ? held.host.call : held.host.change;
   const frame = await ask(entry.method, isObject(upstream) ? upstream : {});
   if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());

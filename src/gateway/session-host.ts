@@ -536,9 +536,15 @@ export const createSessionHost = (options: {
     },
     send: turns.send,
     abort: turns.abort,
-    stop: turns.stop,
+    stop(message) {
+      if (unqueued.running && turns.current === undefined) turns.announce(message);
+      turns.stop(message);
+    },
     async settle() {
-      while (turns.current !== undefined) await turns.current.ended;
+      while (turns.current !== undefined || unqueued.running) {
+        await turns.current?.ended;
+        await unqueued.over();
+      }
       await intake.quiet();
     },
     async updateOptions(changed) {

@@ -57,7 +57,7 @@ export interface TurnRunner {
   ending(data: unknown): { readonly turn: Turn<Connection>; readonly outcome: TurnOutcome } | undefined;
   /** Takes in the end of a turn after it was passed on. */
   idle(data: unknown): void;
-  /** Drops what this sender has waiting and aborts what runs. */
+  /** Drops what this sender has waiting or is just about to be given to the runtime, and aborts what runs. */
   abort(sender: Connection): Promise<Envelope>;
   /** The runtime has gone. */
   interrupt(message: string): void;
@@ -180,13 +180,18 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         // What a runtime had got when it died may have had effects.
         const gone = error instanceof SquadronError && error.code === "connection_closed";
         const told = gone ? new SquadronError("runtime_gone", runtimeGone, { cause: error }) : error;
-        const waiter = acceptances.get(turn);
-        acceptances.delete(turn);
-        if (waiter === undefined) options.onRefused(turn, told);
-        else waiter.reject(told);
+        refuse(turn, told);
         finish(turn, gone ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error: told });
       },
     );
+  };
+
+  /** Tells whoever asked that the runtime has not got the message. */
+  const refuse = (turn: Turn<Connection>, error: unknown): void => {
+    const waiter = acceptances.get(turn);
+    acceptances.delete(turn);
+    if (waiter === undefined) options.onRefused(turn, error);
+    else waiter.reject(error);
   };
 
   const cancelWaiting = (which: (turn: Turn<Connection>) => boolean, outcome: TurnOutcome): void => {
@@ -271,11 +276,16 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       else finish(turn, outcomeOf(progress));
     },
     abort(sender) {
-      cancelWaiting((turn) => turn.sender === sender, {
-        kind: "aborted",
-        content: "",
-        usage: { inputTokens: 0, outputTokens: 0 },
-      });
+      const aborted = { kind: "aborted", content: "", usage: { inputTokens: 0, outputTokens: 0 } } as const;
+      cancelWaiting((turn) => turn.sender === sender, aborted);
+      const turn = queue.current;
+      if (turn?.sender === sender && progress?.submitted === false) {
+        refuse(
+          turn,
+          new SquadronError("turn_aborted", "The turn was aborted before the runtime had got it."),
+        );
+        finish(turn, aborted);
+      }
       return options.abortUpstream();
     },
     interrupt,

@@ -11,6 +11,8 @@ export interface UnqueuedTurn {
   called(method: string): void;
   /** Takes in an event of the session; `queued`: a turn of the node's queue runs. True when it ends with this event. */
   observe(type: string, data: unknown, agentId: unknown, queued: boolean): boolean;
+  /** Resolves when none is running. */
+  over(): Promise<void>;
   /** The session has left its runtime, and the turn with it. */
   clear(): void;
 }
@@ -18,7 +20,10 @@ export interface UnqueuedTurn {
 /** A notification is followed by no `user.message`. */
 const begins: ReadonlySet<string> = new Set(["user.message", "assistant.turn_start"]);
 
-const mayBegin = /^session\.(sendMessages|sendSystemNotification|fleet\.start|queue\.\w+|commands\.\w+)$/;
+const beginning = /^session\.(sendMessages|sendSystemNotification|fleet\.start|queue\.\w+|commands\.\w+)$/;
+
+/** May a turn begin after this call, beside those of the node's queue? */
+export const mayBegin = (method: string): boolean => beginning.test(method);
 
 /** How long after such a call the turn may take to begin: some milliseconds, unless the machine is busy. */
 const graceMs = 2_000;
@@ -30,6 +35,12 @@ export const createUnqueuedTurn = (options: {
 }): UnqueuedTurn => {
   let running = false;
   let stopWaiting: (() => void) | undefined;
+  let waiters: (() => void)[] = [];
+
+  const tellWaiters = (): void => {
+    for (const resolve of waiters) resolve();
+    waiters = [];
+  };
 
   const begun = (): void => {
     stopWaiting?.();
@@ -41,10 +52,11 @@ export const createUnqueuedTurn = (options: {
       return running || stopWaiting !== undefined;
     },
     called(method) {
-      if (!mayBegin.test(method) || running) return;
+      if (!mayBegin(method) || running) return;
       begun();
       stopWaiting = options.clock.after(graceMs, () => {
         stopWaiting = undefined;
+        if (!running) tellWaiters();
         options.onLapse();
       });
     },
@@ -55,12 +67,20 @@ export const createUnqueuedTurn = (options: {
         running ||= !queued;
       }
       const ends = running && type === "session.idle" && !(isObject(data) && data.mode === "autopilot");
-      if (ends) running = false;
+      if (ends) {
+        running = false;
+        tellWaiters();
+      }
       return ends;
+    },
+    async over() {
+      while (running || stopWaiting !== undefined)
+        await new Promise<void>((resolve) => waiters.push(resolve));
     },
     clear() {
       begun();
       running = false;
+      tellWaiters();
     },
   };
 };

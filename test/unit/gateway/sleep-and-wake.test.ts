@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
+import { allowEverything } from "../../../src/config/config.ts";
 import type { ClientLink } from "../../../src/gateway/vocabulary.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import { settle, startFakeNode } from "./fake-node.ts";
@@ -249,5 +250,44 @@ describe("a fork", () => {
     fork.answer({ sessionId: id });
     await refused;
     expect(await node.store.sessions.byId(id)).toBeUndefined();
+  });
+});
+
+describe("a node that drains", () => {
+  it("takes nothing new, and answers what is asked of what it has", async () => {
+    await using node = await startFakeNode({ allow: { ...allowEverything } });
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const drained = node.gateway.drain(60_000);
+    for (const [method, params] of [
+      ["session.create", { sessionId: "t" }],
+      ["session.send", { sessionId: "s", prompt: "p" }],
+      ["sessions.fork", { sessionId: "s" }],
+      ["session.sendMessages", { sessionId: "s", messages: [{ prompt: "p" }] }],
+    ] as const)
+      await expect(one.request(method, params), method).rejects.toMatchObject({ code: "draining" });
+    await one.request("session.getMessages", { sessionId: "s" });
+    node.clock.advance(1_000);
+    await drained;
+  });
+
+  it("waits for a turn that no message has begun", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const id = idOf(node);
+    node.event(id, "assistant.turn_start", {});
+    let done = false;
+    const drained = node.gateway.drain(60_000).then(() => {
+      done = true;
+    });
+    await settle();
+    node.clock.advance(10_000);
+    await settle();
+    expect(done).toBe(false);
+    node.event(id, "session.idle", { mode: "interactive" });
+    await settle();
+    node.clock.advance(1_000);
+    await drained;
   });
 });

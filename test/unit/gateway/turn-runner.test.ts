@@ -222,4 +222,36 @@ describe("the turn runner", () => {
     await settle();
     expect(submitted).toEqual([]);
   });
+
+  it("never begins what its sender has aborted while the session was being woken for it", async () => {
+    const begun = Promise.withResolvers<void>();
+    const { runner, submitted, ended, abortUpstream } = setUp({ begun: () => begun.promise });
+    const sent = runner.send(alice, { prompt: "one" });
+    const refused = expect(sent).rejects.toMatchObject({ code: "turn_aborted" });
+    await runner.abort(bob);
+    expect(ended).toEqual([]);
+    await runner.abort(alice);
+    await refused;
+    begun.resolve();
+    await settle();
+    expect(ended).toMatchObject([{ kind: "aborted" }]);
+    expect([submitted.length, abortUpstream.mock.calls.length]).toEqual([0, 2]);
+  });
+
+  it("tells of what had been acknowledged that it was aborted before it began", async () => {
+    const begun = Promise.withResolvers<void>();
+    let begins = 0;
+    const { runner, submitted, answer, onRefused } = setUp({
+      begun: () => (++begins === 1 ? Promise.resolve() : begun.promise),
+    });
+    const first = runner.send(alice, { prompt: "one" });
+    await settle();
+    submitted[0]?.accept("r1");
+    await first;
+    const { turn } = await runner.send(alice, { prompt: "two" });
+    answer("r1", "to one");
+    await runner.abort(alice);
+    expect(onRefused.mock.calls).toMatchObject([[turn, { code: "turn_aborted" }]]);
+    expect(await turn.ended).toMatchObject({ kind: "aborted" });
+  });
 });

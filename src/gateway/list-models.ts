@@ -17,22 +17,24 @@ const plainModel = ({ id, name }: { readonly id: string; readonly name: string }
   },
 });
 
+/** GitHub has to be asked. */
+const answerWithinMs = 30_000;
+
 const isRecord = (value: Json): value is JsonObject => isObject(value);
 
 /** GitHub's list for this token, in the words of a runtime, which knows how to read it. */
 const githubModels = async (
-  { fleet }: GatewayServices,
+  { hosts }: GatewayServices,
   { principal, policy }: Connection,
   token: Secret,
 ): Promise<readonly JsonObject[]> => {
   const unit = unitOf(policy.isolation, principal, newUuid());
-  try {
-    const runtime = await fleet.runtimeFor(unit);
-    const answer = (await runtime.peer.request("models.list", { gitHubToken: token.reveal() })).result();
-    return isObject(answer) && Array.isArray(answer.models) ? (answer.models as Json[]).filter(isRecord) : [];
-  } finally {
-    if (unit.isolation === "session") await fleet.release(unit.key);
-  }
+  const visitor = { unit, tenant: principal.tenant, idleMs: policy.sessions.hibernateAfterMs };
+  const answer = await hosts.visit(visitor, async ({ peer }) => {
+    const params = { gitHubToken: token.reveal() };
+    return (await peer.request("models.list", params, { timeoutMs: answerWithinMs })).result();
+  });
+  return isObject(answer) && Array.isArray(answer.models) ? (answer.models as Json[]).filter(isRecord) : [];
 };
 
 /**

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { allowEverything } from "../../../src/config/config.ts";
+import { allowEverything, type Policy } from "../../../src/config/config.ts";
 import type { ClientLink } from "../../../src/gateway/vocabulary.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import { settle, startFakeNode } from "./fake-node.ts";
@@ -289,5 +289,18 @@ describe("a node that drains", () => {
     await settle();
     node.clock.advance(1_000);
     await drained;
+  });
+});
+
+describe("a runtime that was started to ask GitHub for its models", () => {
+  it("ends when nobody has needed it for a while", async () => {
+    const withoutProvider = { provider: undefined } as unknown as Partial<Policy>;
+    await using node = await startFakeNode(withoutProvider);
+    const one = node.connect();
+    expect(await one.request("models.list", { gitHubToken: "token" })).toEqual({ models: [] });
+    expect([node.gateway.hosts.length, node.killed.length]).toEqual([0, 0]);
+    node.clock.advance(300_000);
+    await settle();
+    expect(node.killed).toHaveLength(1);
   });
 });

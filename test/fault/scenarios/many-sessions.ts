@@ -76,6 +76,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
     for (const { name: session } of sessions) {
       const marker = `m-${++count}`;
       await attempt({ ...common, session, marker });
+      if (count % 50 === 0) say(`${count} sessions, peak ${Math.round(peak / mebibyte)} MiB`);
     }
     for (let round = 1; round <= rounds; round++) {
       const todo = { left: clients };

@@ -130,6 +130,7 @@ export const memory: Phase = async (bench) => {
     counts: `${counts.turns} small turns each, in ${counts.sessions} sessions in parallel.`,
     text: `A runtime's memory grows with every turn and comes back only when its process ends. Recycled, the sessions move to a
 fresh runtime, each when it is idle, and the old one is killed; the most is then what both have for a moment. The default
-is every 2,000 turns, or at 1 GiB; here it is more often, so that a short run shows it. The guide has nothing for it.`,
+is every 2,000 turns, or at 1 GiB; here it is more often, so that a short run shows it, and what it shows is less the
+height than that it does not grow with the turns. The guide has nothing for it.`,
   };
 };

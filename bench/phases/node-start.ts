@@ -77,6 +77,7 @@ export const nodeStart: Phase = async ({ modelUrl, quick: isQuick }: Bench) => {
 
   const of = (name: Name, figure: (start: Start) => number) => median(starts[name].map(figure));
   const memory = { many: of("many", (one) => one.memory), none: of("none", (one) => one.memory) };
+  const grown = memory.many - memory.none;
   const files = specimen.files.reduce((sum, { bytes }) => sum + bytes.length, 0);
   return {
     name: "node-start",
@@ -94,7 +95,7 @@ export const nodeStart: Phase = async ({ modelUrl, quick: isQuick }: Bench) => {
       {
         figure: "the same, for each session",
         unit: "KiB",
-        values: { many: ((memory.many - memory.none) * 1024) / counts.sessions },
+        values: { many: grown > 0 ? (grown * 1024) / counts.sessions : "none seen" },
       },
       {
         figure: "first session woken, its runtime to be started",

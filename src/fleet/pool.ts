@@ -76,11 +76,11 @@ export const createPool = (options: {
   const memberOf = (runtime: Runtime): Member | undefined =>
     [...members.values()].find(({ life }) => life.id === runtime.id);
 
-  const start = (): Member => {
+  const start = (kind: "cold" | "warm"): Member => {
     const at = clock.monotonic();
     if (closing) throw new SquadronError("draining", "This node is shutting down.");
     breaker.begin();
-    const life = startRuntime(settings);
+    const life = startRuntime(settings, kind);
     const member = newMember(life, at);
     members.set(life, member);
     life.answered.then(
@@ -165,7 +165,7 @@ export const createPool = (options: {
   const spares = createSpares({
     clock,
     wanted: wantedSpares,
-    start: () => start().life,
+    start: () => start("warm").life,
     onStopFailure: stopFailed,
   });
 
@@ -179,7 +179,7 @@ export const createPool = (options: {
     }
     const taken = spares.take();
     const wasReady = taken?.life.state === "spare";
-    const member = (taken && members.get(taken)) ?? start();
+    const member = (taken && members.get(taken)) ?? start("cold");
     current.set(unit.key, member);
     member.ready = bind(member, unit, wasReady);
     // Nobody may be waiting any more; the failure has been logged.

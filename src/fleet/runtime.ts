@@ -18,6 +18,7 @@ import {
 } from "./life.ts";
 import { askIfAlive } from "./probe.ts";
 import type { InsidePaths, Owner } from "./sandbox/confinement.ts";
+import { warmUp } from "./warm-up.ts";
 
 /** A runtime that has answered and belongs to a unit. Paths are those of the host; they exist as long as the process. */
 export interface Runtime {
@@ -84,7 +85,7 @@ export interface RuntimeSettings extends HousingSettings {
 }
 
 /** Starts a runtime that belongs to no unit yet. Never throws: what goes wrong is in `answered` and in the log. */
-export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
+export const startRuntime = (settings: RuntimeSettings, kind: "cold" | "warm" = "cold"): RuntimeLife => {
   const { clock } = settings;
   const id = newId("run");
   let log = settings.log.child({ runtime: id });
@@ -167,6 +168,7 @@ export const startRuntime = (settings: RuntimeSettings): RuntimeLife => {
         ms: Math.max(0, settings.startTimeoutMs - (clock.monotonic() - began)),
         what: "The first answer",
       });
+      if (kind === "warm") await warmUp(opened.peer, opened.serve, clock);
       mustBe("starting");
       happen({ kind: "answered" });
       log.info(

@@ -130,6 +130,8 @@ export const createSessionUpstream = (options: {
   let credentials: Credentials = { ownInference: false, githubToken: undefined, routes: [], servers: {} };
   let life: Life = { kind: "hibernated" };
   let saving: Promise<void> = Promise.resolve();
+  /** The record that the store has or is being given. */
+  let stored: SessionRecord | undefined;
   let lastOpened: JsonObject = {};
   let openedWith = "";
   const pathApprovals = createPathApprovals();
@@ -142,11 +144,19 @@ export const createSessionUpstream = (options: {
 
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
   const save = (): Promise<void> => {
-    saving = store.sessions.update(row.id, {
-      // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
-      createdUpstream: record.unwritten === undefined,
-      ...(!row.ephemeral && { record: JSON.stringify(record) }),
-    });
+    if (record === stored) return saving;
+    const now = record;
+    stored = now;
+    saving = store.sessions
+      .update(row.id, {
+        // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
+        createdUpstream: now.unwritten === undefined,
+        ...(!row.ephemeral && { record: JSON.stringify(now) }),
+      })
+      .catch((error) => {
+        stored = undefined;
+        throw error;
+      });
     return saving;
   };
 

@@ -251,7 +251,12 @@ export const createSessionHost = (options: {
    * meanwhile does so anyway.
    */
   const notStored = (error: unknown): void => {
-    if (upstream.life.kind !== "live" || dropping) return;
+    const { life } = upstream;
+    if (life.kind !== "live" || dropping) return;
+    if (life.runtime.gone) {
+      runtimeClosed(life.runtime);
+      return;
+    }
     log.error({ session: row.id, error }, "what the session did could not be stored");
     dropSoon();
     turns.interrupt(`${notStoredMessage} ${toSquadronError(error).message}`);

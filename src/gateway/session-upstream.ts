@@ -97,6 +97,9 @@ const isMissingDirectory = (error: unknown): boolean =>
 /** So many runtimes may die, one after the other, over a session that is opened in them. */
 const maxAttempts = 3;
 
+/** Longest wait for the end of a process whose pipe has broken. */
+const endWithinMs = 1_500;
+
 const isGone = (error: unknown): boolean =>
   error instanceof SquadronError && (error.code === "runtime_gone" || error.code === "connection_closed");
 
@@ -260,6 +263,13 @@ export const createSessionUpstream = (options: {
   const hasHistory = (runtime: Runtime): boolean =>
     existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
 
+  /** A pipe breaks a moment before the process has ended; until then the unit would get the same one again. */
+  const knownToBeGone = async (runtime: Runtime): Promise<void> => {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const cancel = clock.after(endWithinMs, resolve);
+    await Promise.race([runtime.closed, late]).finally(cancel);
+  };
+
   /** A runtime that dies over it has got no message yet, so that another one can be tried. */
   const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
     for (let attempt = 1; ; attempt++) {
@@ -292,6 +302,7 @@ export const createSessionUpstream = (options: {
     } catch (error) {
       if (runtime === undefined) options.onLeft(undefined);
       else sleep(runtime);
+      if (runtime !== undefined && isGone(error)) await knownToBeGone(runtime);
       throw error;
     }
     if (life.kind !== "waking")

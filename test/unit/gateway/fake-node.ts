@@ -44,6 +44,8 @@ export interface FakeNode extends AsyncDisposable {
   event(sessionId: string, type: string, data?: unknown): void;
   /** Every runtime dies: requests in flight are rejected, then the gateway is told. */
   crash(): void;
+  /** Every runtime is about to die: its pipe is broken, its process has not ended. */
+  breakPipes(): void;
 }
 
 /** Lets everything run that waits for no timer. */
@@ -53,6 +55,7 @@ export const settle = async (): Promise<void> => {
 
 interface FakeRuntime {
   readonly runtime: Runtime;
+  breakPipe(): void;
   end(): void;
 }
 
@@ -131,7 +134,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
         end();
       },
     };
-    return { runtime, end };
+    return { runtime, breakPipe: () => pending.rejectAll(undefined), end };
   };
 
   const fleet: Fleet = {
@@ -207,6 +210,9 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
       const event = { id: "e", timestamp: "2026-01-01T00:00:00Z", parentId: null, type, data };
       const told = frame({ jsonrpc: "2.0", method: "session.event", params: { sessionId, event } });
       for (const runtime of fleet.runtimes()) gateway.serve(runtime).notification(told);
+    },
+    breakPipes() {
+      for (const { breakPipe } of present.values()) breakPipe();
     },
     crash() {
       for (const { end } of [...present.values()]) end();

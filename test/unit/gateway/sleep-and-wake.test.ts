@@ -84,6 +84,22 @@ describe("a session that is woken", () => {
     expect(count(node, "session.send")).toBe(1);
   });
 
+  it("is not woken again in a runtime that is dying", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.crash();
+    node.hold("session.create");
+    const sent = one.request("session.send", { sessionId: "s", prompt: "p" });
+    await node.call("session.create", 1);
+    node.breakPipes();
+    await settle();
+    expect(count(node, "session.create")).toBe(2);
+    node.crash();
+    (await node.call("session.create", 2)).answer({});
+    expect(await sent).toMatchObject({ messageId: "runtime-message-1" });
+  });
+
   it("tells that the message was not taken when every runtime dies over waking it", async () => {
     await using node = await startFakeNode();
     const one = node.connect();

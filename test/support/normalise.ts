@@ -33,6 +33,7 @@ const floating = [
   "assistant.usage",
   "external_tool.completed",
   "permission.completed",
+  "user_input.completed",
 ];
 const attachment = ["session.managed_settings_resolved", "session.resume", "session.start"];
 const background = [

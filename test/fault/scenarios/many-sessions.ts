@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { collectEvidence } from "../evidence.ts";
 import { findViolations, type Violation } from "../history-checker.ts";
@@ -24,7 +25,7 @@ const budgetOf = (maxSessions: number, spares: number): number =>
  * Many sessions of one SDK connection on a node with few places. A round is one message into as many sessions as the
  * option `clients` says; there are ten sessions for each place.
  */
-export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => {
+export const manySessions: Scenario = async ({ rounds, seed, clients, say, evidenceFile }) => {
   const places = Math.max(2, Math.round(clients / 10));
   const spares = 1;
   const config = {
@@ -91,6 +92,8 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
   }
   await watch;
   const { evidence, unreadable } = await collectEvidence({ world, journal, sessions, settleMs: 0 });
+  if (evidenceFile !== undefined) writeFileSync(evidenceFile, JSON.stringify(evidence));
+  const slowest = Math.max(...journal.attempts.map(({ sentAt, settledAt }) => settledAt - sentAt));
   const budget = budgetOf(places, spares);
   const over: Violation[] =
     peak <= budget
@@ -119,6 +122,9 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say }) => 
     slowestMs: 0,
     faults: 0,
     setupErrors: {},
-    notes: [`peak ${Math.round(peak / mebibyte)} MiB of ${Math.round(budget / mebibyte)} MiB`],
+    notes: [
+      `peak ${Math.round(peak / mebibyte)} MiB of ${Math.round(budget / mebibyte)} MiB`,
+      `the slowest answer took ${Math.round(slowest)} ms`,
+    ],
   };
 };

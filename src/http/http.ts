@@ -61,6 +61,8 @@ const requestId = (given: string | string[] | undefined): string =>
 const createApp = (log: Log): HttpApp => {
   const app = fastify({
     bodyLimit,
+    // Its answer has none of our codes; ours refuse by themselves what a draining node does not do.
+    return503OnClosing: false,
     requestTimeout: requestTimeoutMs,
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
     frameworkErrors: (error, request, reply) => void sendProblem(log, error, request, reply),

@@ -30,6 +30,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import { sessionDeleted } from "./deleted.ts";
 import type { HostServices } from "./host-services.ts";
+import { interestHandle } from "./interests.ts";
 import { type Life, nextLife, runtimeOf } from "./life.ts";
 import { type Credentials, grantOf, takeCredentials, upstreamParameters } from "./upstream-parameters.ts";
 import type { Attachment, Leaving, Opening } from "./vocabulary.ts";
@@ -105,11 +106,6 @@ const isGone = (error: unknown): boolean =>
 
 /** Longest time for each call that opens a session in a runtime. */
 const openWithinMs = 30_000;
-
-export const interestHandle = (frame: Envelope): string => {
-  const result = frame.result();
-  return isObject(result) && typeof result.handle === "string" ? result.handle : "";
-};
 
 export const createSessionUpstream = (options: {
   readonly services: HostServices;

@@ -1,0 +1,136 @@
+import type { JsonObject } from "../kernel/json.ts";
+import type { Log } from "../telemetry/log.ts";
+import { type Declarations, splitParameters, watcherDeclares } from "./declarations.ts";
+import { sessionDeleted } from "./deleted.ts";
+import type { InOrder } from "./in-order.ts";
+import type { SessionStay } from "./session-stay.ts";
+import type { SessionUpstream } from "./session-upstream.ts";
+import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
+
+/** Who holds the session, and how they come and go. */
+export interface SessionAttachments {
+  open: SessionHost["open"];
+  watch: SessionHost["watch"];
+  detach: SessionHost["detach"];
+  /** The attachment whose client last said what the session is resumed with. */
+  readonly recordWriter: Attachment | undefined;
+  /** The last client that left spoke the SDK's protocol: the session leaves memory when idle, as on a bare runtime. */
+  readonly leaveWhenIdle: boolean;
+}
+
+const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
+  Object.fromEntries(
+    Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined),
+  ) as JsonObject;
+
+export const createSessionAttachments = (options: {
+  /** Kept here, read by others. */
+  readonly attachments: Attachment[];
+  readonly host: () => SessionHost;
+  readonly upstream: SessionUpstream;
+  readonly stay: SessionStay;
+  readonly inOrder: InOrder;
+  /** Does a turn run? */
+  readonly hasTurn: () => boolean;
+  readonly onOpened: () => void;
+  readonly log: Log;
+}): SessionAttachments => {
+  const { attachments, upstream, stay, inOrder, log } = options;
+  let recordWriter: Attachment | undefined;
+  let leaveWhenIdle = false;
+
+  const remove = (attachment: Attachment): void => {
+    const at = attachments.indexOf(attachment);
+    if (at >= 0) attachments.splice(at, 1);
+    if (recordWriter === attachment) recordWriter = undefined;
+  };
+
+  const attachmentOf = (connection: Connection): Attachment | undefined =>
+    attachments.find((attachment) => attachment.connection === connection);
+
+  const attach = (connection: Connection, name: string, declarations: Declarations): Attachment => {
+    const attachment: Attachment = {
+      connection,
+      host: options.host(),
+      name,
+      declarations,
+      interests: new Map(),
+    };
+    const earlier = attachmentOf(connection);
+    if (earlier !== undefined) remove(earlier);
+    attachments.push(attachment);
+    leaveWhenIdle = false;
+    return attachment;
+  };
+
+  const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
+    if (upstream.life.kind === "deleted") throw sessionDeleted();
+    stay.forgetDead();
+    const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
+    if (opening.kind === "create" && upstream.created) {
+      upstream.lend(opening.githubToken);
+      recordWriter ??= attachment;
+      await upstream.wake();
+      return upstream.refresh();
+    }
+    upstream.remember(recorded, opening);
+    recordWriter = attachment;
+    if (opening.kind === "create") return upstream.create(trace);
+    return upstream.resume({
+      ...trace,
+      ...pick(opening.parameters, ["disableResume", "continuePendingWork"]),
+    });
+  };
+
+  return {
+    open: (connection, name, opening) =>
+      inOrder.run(async () => {
+        const { declarations, recorded } = splitParameters(opening.parameters);
+        const before = { memory: upstream.memory, attachment: attachmentOf(connection), recordWriter };
+        const attachment = attach(connection, name, declarations);
+        try {
+          await openAs(attachment, opening, recorded);
+          await upstream.save();
+          options.onOpened();
+        } catch (error) {
+          upstream.restore(before.memory);
+          // Others may have begun to watch meanwhile.
+          remove(attachment);
+          if (before.attachment !== undefined) attachments.push(before.attachment);
+          recordWriter = before.recordWriter;
+          throw error;
+        } finally {
+          stay.used();
+          stay.sleepLater();
+        }
+        return { attachment, result: upstream.lastOpened };
+      }),
+    watch: (connection, name) => attach(connection, name, watcherDeclares),
+    detach: (attachment, how = "detach") =>
+      inOrder.run(async () => {
+        if (!attachments.includes(attachment)) return;
+        const last = attachments.length === 1;
+        if (last) {
+          leaveWhenIdle = attachment.connection.link.kind === "sdk";
+          if (leaveWhenIdle && !options.hasTurn())
+            await upstream
+              .leave(how)
+              .catch((error) =>
+                log.warn(
+                  { session: options.host().row.id, error },
+                  "the session could not leave its runtime",
+                ),
+              );
+        }
+        remove(attachment);
+        if (!last) return upstream.refresh();
+        stay.sleepLater();
+      }),
+    get recordWriter() {
+      return recordWriter;
+    },
+    get leaveWhenIdle() {
+      return leaveWhenIdle && attachments.length === 0;
+    },
+  };
+};

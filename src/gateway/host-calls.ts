@@ -67,7 +67,7 @@ export const createHostCalls = (options: {
         const { frame, runtime } = await callIn(method, params);
         options.onAnswered(method);
         try {
-          await upstream.foldCall(method, params as JsonObject, frame.result());
+          await upstream.held.foldCall(method, params as JsonObject, frame.result());
           await upstream.store(runtime);
         } catch (error) {
           if (runtimeOf(upstream.life) === runtime) options.onNotStored(error);

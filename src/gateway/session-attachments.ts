@@ -68,12 +68,12 @@ export const createSessionAttachments = (options: {
     stay.forgetDead();
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
-      upstream.lend(opening.githubToken);
+      upstream.held.lend(opening.githubToken);
       recordWriter ??= attachment;
       await upstream.wake();
       return upstream.refresh();
     }
-    upstream.remember(recorded, opening);
+    upstream.held.remember(recorded, opening);
     recordWriter = attachment;
     if (opening.kind === "create") return upstream.create(trace);
     return upstream.resume({
@@ -86,14 +86,14 @@ export const createSessionAttachments = (options: {
     open: (connection, name, opening) =>
       inOrder.run(async () => {
         const { declarations, recorded } = splitParameters(opening.parameters);
-        const before = { memory: upstream.memory, attachment: attachmentOf(connection), recordWriter };
+        const before = { memory: upstream.held.memory, attachment: attachmentOf(connection), recordWriter };
         const attachment = attach(connection, name, declarations);
         try {
           await openAs(attachment, opening, recorded);
-          await upstream.save();
+          await upstream.held.save();
           options.onOpened();
         } catch (error) {
-          upstream.restore(before.memory);
+          upstream.held.restore(before.memory);
           // Others may have begun to watch meanwhile.
           remove(attachment);
           if (before.attachment !== undefined) attachments.push(before.attachment);

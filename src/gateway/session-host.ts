@@ -211,7 +211,7 @@ export const createSessionHost = (options: {
     storeTurn:
       state &&
       (async (end) => {
-        await upstream.saved();
+        await upstream.held.saved();
         const ending = end && turns.ending(end.data);
         await state.commit(ending && rows.endOf(ending.turn, ending.outcome));
         if (ending !== undefined) rows.stored(ending.turn);
@@ -220,7 +220,7 @@ export const createSessionHost = (options: {
     onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
     onEvent: (type, data, agentId) => {
       if (ownWork.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);
-      upstream.foldEvent(type, data, agentId);
+      upstream.held.foldEvent(type, data, agentId);
       if (type === "session.title_changed" && isObject(data)) keepTitle(data.title);
     },
   });
@@ -254,7 +254,7 @@ export const createSessionHost = (options: {
     name: options.name,
     attachments,
     get record() {
-      return upstream.record;
+      return upstream.held.record;
     },
     get life() {
       return upstream.life.kind;
@@ -269,10 +269,10 @@ export const createSessionHost = (options: {
       return turns.current !== undefined || turns.waiting > 0 || ownWork.inTurn;
     },
     get grant() {
-      return upstream.grant;
+      return upstream.held.grant;
     },
     get inferenceBy() {
-      return upstream.memory.credentials.ownInference ? holders.recordWriter?.connection : undefined;
+      return upstream.held.memory.credentials.ownInference ? holders.recordWriter?.connection : undefined;
     },
     get runtime() {
       return runtimeOf(upstream.life);
@@ -303,15 +303,15 @@ export const createSessionHost = (options: {
       await intake.quiet();
     },
     async updateOptions(changed) {
-      const shown = upstream.shield(changed);
+      const shown = upstream.held.shield(changed);
       const frame = await change("session.options.update", shown);
-      await upstream.foldOptions(shown);
+      await upstream.held.foldOptions(shown);
       return frame;
     },
     async addProviders(params) {
-      const shown = upstream.shield(params);
+      const shown = upstream.held.shield(params);
       const frame = await change("session.provider.add", shown);
-      await upstream.foldProviders(shown);
+      await upstream.held.foldProviders(shown);
       return frame;
     },
     registerInterest: (attachment, eventType) => registerInterest(attachment, eventType, call),

@@ -1,0 +1,104 @@
+import type { Policy } from "../config/config.ts";
+import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { isObject, type JsonObject } from "../kernel/json.ts";
+import { judgeCall } from "../policy/judge.ts";
+import { optionsPatch } from "../policy/session-parameters.ts";
+import { callsOnWake } from "../sessions/record.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Envelope } from "../wire/envelope.ts";
+import { RpcError } from "../wire/rpc-error.ts";
+import type { HeldRecord } from "./held-record.ts";
+import { interestHandle } from "./interests.ts";
+import { upstreamParameters } from "./upstream-parameters.ts";
+import type { Attachment } from "./vocabulary.ts";
+
+/** Opens a session in a runtime that has its files, with its record and what its clients have declared. */
+export interface UpstreamOpening {
+  /** The runtime's answer to the last create or resume. */
+  readonly lastOpened: JsonObject;
+  /** Has nothing else been declared since the last time? */
+  readonly current: boolean;
+  open(runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void>;
+  /** What was changed since the session was made and is in no file, in the order in which it was changed. */
+  replay(runtime: Runtime): Promise<void>;
+}
+
+const isMissingDirectory = (error: unknown): boolean =>
+  error instanceof RpcError && error.message.includes("Directory does not exist");
+
+export const createUpstreamOpening = (options: {
+  readonly session: string;
+  readonly policy: Policy;
+  readonly held: HeldRecord;
+  readonly attachments: readonly Attachment[];
+  /** All that the attachments declare now. */
+  readonly declared: () => JsonObject;
+  readonly call: (
+    runtime: Runtime,
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+  ) => Promise<Envelope>;
+  readonly log: Log;
+}): UpstreamOpening => {
+  const { session, policy, held, attachments, declared, call, log } = options;
+  let lastOpened: JsonObject = {};
+  let openedWith = "";
+
+  /** The policy may have been narrowed since. */
+  const isAllowed = (method: string, params: JsonObject): boolean => {
+    try {
+      judgeCall(policy, method, { ...params, sessionId: session });
+      return true;
+    } catch (error) {
+      if (error instanceof SquadronError) return false;
+      throw error;
+    }
+  };
+
+  return {
+    get lastOpened() {
+      return lastOpened;
+    },
+    get current() {
+      return JSON.stringify(declared()) === openedWith;
+    },
+    async open(runtime, method, extra) {
+      const united = declared();
+      const open = () =>
+        call(runtime, method, {
+          // Each process has its own, and a session is not to look for an earlier one's.
+          workingDirectory: runtime.inside.work,
+          ...upstreamParameters(policy, held.record.parameters, united, held.memory.credentials),
+          ...extra,
+        });
+      held.enter(runtime.inside);
+      const answer = await open().catch((error) => {
+        // Better without it than never again.
+        if (!isMissingDirectory(error) || method === "session.create") throw error;
+        held.loseDirectory();
+        return open();
+      });
+      const result = answer.result();
+      lastOpened = isObject(result) ? (result as JsonObject) : {};
+      openedWith = JSON.stringify(united);
+      const changed = held.record.options;
+      await call(runtime, "session.options.update", { ...changed, ...optionsPatch(policy, changed) });
+      for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
+        const { eventType } = interest;
+        interest.handle = interestHandle(
+          await call(runtime, "session.eventLog.registerInterest", { eventType }),
+        );
+      }
+    },
+    async replay(runtime) {
+      for (const { method, params, approved } of callsOnWake(held.record)) {
+        if (approved !== true && !isAllowed(method, params)) continue;
+        await call(runtime, method, params).catch((error) => {
+          if (!(error instanceof RpcError)) throw error;
+          log.warn({ session, method, error }, "a setting of the session could not be made again");
+        });
+      }
+    },
+  };
+};

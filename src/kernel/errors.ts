@@ -28,6 +28,7 @@ const table = {
   runtime_gone: { http: 503, rpc: -32053 },
   runtime_start_failed: { http: 503, rpc: -32053 },
   fenced: { http: 503, rpc: -32053 },
+  held_elsewhere: { http: 503, rpc: -32053 },
   no_capacity: { http: 503, rpc: -32053 },
   draining: { http: 503, rpc: -32053 },
   store_unavailable: { http: 503, rpc: -32053 },

@@ -296,8 +296,40 @@ export interface TurnStore {
   byId(sessionId: string, id: string): Promise<TurnRow | undefined>;
   /** The last accepted first; `before` is the last one of the page before. */
   list(sessionId: string, page: { limit: number; before?: Pick<TurnRow, "id"> }): Promise<readonly TurnRow[]>;
-  /** Ends all that earlier nodes had begun as `interrupted` and all that had only been accepted as `refused`; how many. */
+  /**
+   * Ends what nodes that live no more (see `LeaseStore`) had begun as `interrupted`, and what they had only accepted as
+   * `refused`; how many. Should such a node wake up again, it can commit nothing to these sessions, and holds nothing.
+   */
   settleAll(at: number): Promise<number>;
+}
+
+/** A node as a holder of leases. Times are milliseconds since 1970. */
+export interface LeaseHolder {
+  /** Of one process. */
+  readonly holder: string;
+  /** So long it counts as alive. */
+  readonly until: number;
+}
+
+/**
+ * Who holds which name, and who waits for it in which order: the leases of `coordination/` for nodes that share this store.
+ * What a holder holds, its places in lines and the turns that it has begun count as long as it lives.
+ */
+export interface LeaseStore {
+  /** Notes a new node; an earlier one on the same state directory is no more, nor is anything that it held. */
+  enter(node: LeaseHolder & { readonly directory: string }): Promise<void>;
+  /** Takes the name, or a place in its line, which the same token keeps; whoever is before it lives `until` then. */
+  take(
+    claim: LeaseHolder & { readonly name: string; readonly token: string; readonly now: number },
+  ): Promise<{ readonly kind: "taken" } | { readonly kind: "held"; readonly until: number }>;
+  /** The holder lives; what it still holds. */
+  renew(life: LeaseHolder): Promise<readonly { readonly name: string; readonly token: string }[]>;
+  /** Gives up the lease or the place in line of this token, if it has either. */
+  drop(claim: { readonly name: string; readonly token: string }): Promise<void>;
+  /** The holder is no more. */
+  forget(holder: string): Promise<void>;
+  /** Calls back when this process has given up a name; the returned function ends that. */
+  onFreed(listener: (name: string) => void): () => void;
 }
 
 /** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
@@ -306,6 +338,7 @@ export interface Store {
   readonly messageIds: MessageIdStore;
   readonly state: StateStore;
   readonly turns: TurnStore;
+  readonly leases: LeaseStore;
   readonly keys: KeyStore;
   readonly audit: AuditStore;
   /** Resolves when the store can be written. */

@@ -1,8 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { Commit, FileChange, SessionRow, Store, StoredFile, TurnRow } from "../../src/store/store.ts";
 
-/** The store of the running test, and another connection to the same data. */
-export type Here = () => { readonly store: Store; readonly open: () => Promise<Store> };
+/** The store of the running test, and another connection to the same data, which is closed with it. */
+export type Here = () => {
+  readonly store: Store;
+  readonly open: () => Promise<Store>;
+  /** The same for a node of this name. */
+  readonly openAs: (holder: string) => Promise<Store>;
+};
 
 export const session = (over: Partial<SessionRow> = {}): SessionRow => ({
   id: randomUUID(),

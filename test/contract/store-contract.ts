@@ -10,7 +10,7 @@ import { turnsContract } from "./turns-contract.ts";
 /** One place where stores live: opening twice gives two connections to the same data. */
 export interface StorePlace {
   readonly clock: ManualClock;
-  open(): Promise<Store>;
+  open(holder?: string): Promise<Store>;
   remove(): Promise<void>;
 }
 
@@ -64,8 +64,8 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     let store: Store;
     const opened: Store[] = [];
 
-    const open = async (): Promise<Store> => {
-      const one = await place.open();
+    const open = async (holder?: string): Promise<Store> => {
+      const one = await place.open(holder);
       opened.push(one);
       return one;
     };
@@ -324,7 +324,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
       });
     });
 
-    const here = () => ({ store, open });
+    const here = () => ({ store, open, openAs: open });
     stateContract(here);
     turnsContract(here);
     sessionLifeContract(here);

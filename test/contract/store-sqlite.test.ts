@@ -16,7 +16,11 @@ storeContract("SQLite", async () => {
   const clock = new ManualClock();
   return {
     clock,
-    open: () => openStore(`sqlite:${join(dir.path, "data", "squadron.db")}`, { clock }),
+    open: (holder) =>
+      openStore(`sqlite:${join(dir.path, "data", "squadron.db")}`, {
+        clock,
+        ...(holder !== undefined && { holder }),
+      }),
     remove: dir.remove,
   };
 });
@@ -64,7 +68,14 @@ describe("the SQLite file", () => {
     await (await openStore(url)).close();
     using file = closing(new BetterSqlite(join(dir.path, "squadron.db"), { readonly: true }));
     const names = file.db.prepare("select name from kysely_migration order by name").pluck().all();
-    expect(names).toEqual(["0001-sessions", "0002-keys", "0003-audit", "0004-state", "0005-turns"]);
+    expect(names).toEqual([
+      "0001-sessions",
+      "0002-keys",
+      "0003-audit",
+      "0004-state",
+      "0005-turns",
+      "0007-leases",
+    ]);
   });
 
   it("keeps nothing of a migration that fails half-way", async () => {

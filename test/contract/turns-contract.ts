@@ -120,6 +120,34 @@ export const turnsContract = (here: Here): void => {
       expect(await store.turns.settleAll(8_000)).toBe(0);
     });
 
+    it("settles nothing of a node that lives, and what one left that lives no more can be committed by nobody", async () => {
+      const { store, openAs } = here();
+      const living = await openAs("living");
+      const dead = await openAs("dead");
+      await store.leases.enter({ holder: "living", directory: "1", until: 9_000 });
+      await store.leases.enter({ holder: "dead", directory: "2", until: 6_000 });
+      const [kept, left] = [await held(store), await held(store)];
+      const [running, waiting] = [turn(kept.row.id), turn(kept.row.id, { state: "accepted" })];
+      const [begun, accepted] = [turn(left.row.id), turn(left.row.id, { state: "accepted" })];
+      for (const one of [running, waiting]) await living.turns.insert(one);
+      for (const one of [begun, accepted]) await dead.turns.insert(one);
+      await dead.leases.take({ name: "s", token: "t", holder: "dead", now: 5_000, until: 6_000 });
+      expect(await store.turns.settleAll(5_999)).toBe(0);
+      expect(await store.turns.settleAll(6_000)).toBe(2);
+      expect((await store.turns.byId(kept.row.id, running.id))?.state).toBe("begun");
+      expect((await store.turns.byId(kept.row.id, waiting.id))?.state).toBe("accepted");
+      expect((await store.turns.byId(left.row.id, begun.id))?.state).toBe("interrupted");
+      expect((await store.turns.byId(left.row.id, accepted.id))?.state).toBe("refused");
+      await kept.commit({ turn: end(running.id) });
+      // It was only asleep.
+      await expect(left.commit({ turn: end(begun.id) })).rejects.toMatchObject({ code: "fenced" });
+      expect(await store.leases.renew({ holder: "dead", until: 12_000 })).toEqual([]);
+      // A new process on the same state directory: the old one has ended.
+      await store.leases.enter({ holder: "next", directory: "1", until: 12_000 });
+      expect(await store.turns.settleAll(6_001)).toBe(1);
+      expect((await store.turns.byId(kept.row.id, waiting.id))?.state).toBe("refused");
+    });
+
     it("forgets them with their session, and takes none of a session that is gone", async () => {
       const { store } = here();
       const { row } = await held(store);

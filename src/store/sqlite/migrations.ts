@@ -147,4 +147,30 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create index turns_open on turns (session_id) where ended_at is null",
     ),
   },
+  "0007-leases": {
+    up: statements(
+      // A node lives by renewing this one row; what it holds and where it waits counts as long as it lives.
+      `create table lease_holders (
+        id text primary key,
+        directory text,
+        until integer not null
+      ) strict, without rowid`,
+      `create table leases (
+        name text primary key,
+        holder text not null references lease_holders (id) on delete cascade,
+        token text not null
+      ) strict, without rowid`,
+      "create index leases_by_holder on leases (holder)",
+      `create table lease_waiters (
+        seq integer primary key autoincrement,
+        name text not null,
+        holder text not null references lease_holders (id) on delete cascade,
+        token text not null unique
+      ) strict`,
+      "create index lease_waiters_by_name on lease_waiters (name, seq)",
+      "create index lease_waiters_by_holder on lease_waiters (holder)",
+      "alter table turns add column holder text",
+      "alter table units add column epoch integer not null default 0",
+    ),
+  },
 };

@@ -1,24 +1,27 @@
 import { sql } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
+import { newUuid } from "../../kernel/ids.ts";
 import type { Store } from "../store.ts";
 import { auditIn } from "./audit.ts";
 import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
+import { leasesIn } from "./leases.ts";
 import { messageIdsIn } from "./message-ids.ts";
 import { sessionsIn } from "./sessions.ts";
 import { stateIn } from "./state.ts";
 import { turnsIn } from "./turns.ts";
 
 /** The embedded store in one SQLite file. */
-export const openSqliteStore = async (path: string, clock: Clock): Promise<Store> =>
-  storeIn(await openDatabase(path), clock);
+export const openSqliteStore = async (path: string, clock: Clock, holder?: string): Promise<Store> =>
+  storeIn(await openDatabase(path), clock, holder);
 
-/** The store in an open database, which it closes. */
-export const storeIn = (database: Database, clock: Clock): Store => ({
+/** The store in an open database, which it closes. `holder` names the node in what it begins. */
+export const storeIn = (database: Database, clock: Clock, holder = newUuid()): Store => ({
   sessions: sessionsIn(database, clock),
   messageIds: messageIdsIn(database),
   state: stateIn(database),
-  turns: turnsIn(database),
+  turns: turnsIn(database, holder),
+  leases: leasesIn(database),
   keys: keysIn(database, clock),
   audit: auditIn(database),
   // A real write of a number that nobody reads: on a full or read-only disk everything less succeeds.

@@ -31,6 +31,7 @@ export interface UnitsTable {
   readonly tenant: string;
   readonly isolation: Isolation;
   readonly sizeBytes: number;
+  readonly epoch: Generated<number>;
 }
 
 export interface FilesTable {
@@ -56,6 +57,21 @@ export interface FileChunksTable {
 
 export interface TurnsTable extends TurnRow {
   readonly seq: Generated<number>;
+  /** The node that took it or began with it. */
+  readonly holder: string | null;
+}
+
+export interface LeaseHoldersTable {
+  readonly id: string;
+  /** Identity of its state directory, of which only one process at a time is a node. */
+  readonly directory: string | null;
+  readonly until: number;
+}
+
+export interface LeasesTable {
+  readonly name: string;
+  readonly holder: string;
+  readonly token: string;
 }
 
 /** The tables as migrations.ts makes them; columns are snake_case in SQL. */
@@ -75,4 +91,7 @@ export interface Tables {
   readonly files: FilesTable;
   readonly fileChunks: FileChunksTable;
   readonly turns: TurnsTable;
+  readonly leaseHolders: LeaseHoldersTable;
+  readonly leases: LeasesTable;
+  readonly leaseWaiters: LeasesTable & { readonly seq: Generated<number> };
 }

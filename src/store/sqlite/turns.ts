@@ -1,6 +1,7 @@
 import { type Kysely, sql } from "kysely";
 import type { TurnEnd, TurnStore } from "../store.ts";
 import type { Database } from "./database.ts";
+import { buryHolders } from "./leases.ts";
 import type { Tables } from "./tables.ts";
 
 /** Of one session; older ones are forgotten. */
@@ -41,15 +42,15 @@ const columns = [
   "outputTokens",
 ] as const;
 
-/** Table `turns`. */
-export const turnsIn = (database: Database): TurnStore => ({
+/** Table `turns`; `holder` is the node that takes and begins them here. */
+export const turnsIn = (database: Database, holder: string): TurnStore => ({
   insert: (row) =>
     database.transaction(async (db) => {
       await sql`
         insert into turns (id, session_id, sender, state, accepted_at, begun_at, ended_at,
-          runtime_message_id, reason, input_tokens, output_tokens)
+          runtime_message_id, reason, input_tokens, output_tokens, holder)
         select ${row.id}, id, ${row.sender}, ${row.state}, ${row.acceptedAt}, ${row.begunAt}, ${row.endedAt},
-          ${row.runtimeMessageId}, ${row.reason}, ${row.inputTokens}, ${row.outputTokens}
+          ${row.runtimeMessageId}, ${row.reason}, ${row.inputTokens}, ${row.outputTokens}, ${holder}
         from sessions where id = ${row.sessionId}`.execute(db);
       await sql`
         delete from turns where session_id = ${row.sessionId} and seq <= (
@@ -59,9 +60,9 @@ export const turnsIn = (database: Database): TurnStore => ({
 
   async begin(id, at) {
     await database.query((db) =>
-      sql`update turns set state = 'begun', begun_at = ${at} where id = ${id} and state = 'accepted'`.execute(
-        db,
-      ),
+      sql`
+        update turns set state = 'begun', begun_at = ${at}, holder = ${holder}
+        where id = ${id} and state = 'accepted'`.execute(db),
     );
   },
 
@@ -98,14 +99,19 @@ export const turnsIn = (database: Database): TurnStore => ({
       return page.orderBy("seq", "desc").limit(limit).execute();
     }),
 
-  async settleAll(at) {
-    const { numAffectedRows } = await database.query((db) =>
-      sql`
+  settleAll: (at) =>
+    database.transaction(async (db) => {
+      const abandoned = sql`ended_at is null and not exists (
+        select 1 from lease_holders where id = turns.holder and until > ${at})`;
+      await sql`
+        update sessions set epoch = epoch + 1
+        where id in (select session_id from turns where ${abandoned})`.execute(db);
+      const { numAffectedRows } = await sql`
         update turns set ended_at = ${at},
           reason = case state when 'begun' then ${nodeEnded} else ${nodeEndedBefore} end,
           state = case state when 'begun' then 'interrupted' else 'refused' end
-        where ended_at is null`.execute(db),
-    );
-    return Number(numAffectedRows ?? 0n);
-  },
+        where ${abandoned}`.execute(db);
+      await buryHolders(db, at);
+      return Number(numAffectedRows ?? 0n);
+    }),
 });

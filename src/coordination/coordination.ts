@@ -1,29 +1,17 @@
-import type { Clock } from "../kernel/clock.ts";
-import type { LeaseTable } from "./lease-table.ts";
-import { createLeases, type Leases } from "./leases.ts";
+import { createHoldings, type Holdings } from "./holdings.ts";
+import { createLeases, type LeaseOptions, type Leases } from "./leases.ts";
 
 /** What the nodes that share a store agree upon among themselves. */
 export interface Coordination {
   readonly leases: Leases;
+  /** The same, shared by all of this node who need a name at once. */
+  readonly holdings: Holdings;
   /** Gives up whatever this node still holds. */
   close(): Promise<void>;
 }
 
-export interface CoordinationOptions {
-  readonly table: LeaseTable;
-  /** Names this process among all that share the table. */
-  readonly holder: string;
-  /** A node that has not renewed for so long may lose what it holds. */
-  readonly ttlMs: number;
-  readonly clock: Clock;
-  /** A lease was lost. */
-  readonly onLost: (name: string) => void;
-  /** The table cannot be reached just now. */
-  readonly onFailure: (error: unknown) => void;
-}
-
 /** Leases over a table that the nodes share. */
-export const createCoordination = (options: CoordinationOptions): Coordination => {
+export const createCoordination = (options: LeaseOptions): Coordination => {
   const leases = createLeases(options);
-  return { leases, close: () => leases.close() };
+  return { leases, holdings: createHoldings(leases), close: () => leases.close() };
 };

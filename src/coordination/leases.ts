@@ -1,6 +1,20 @@
+import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
-import type { CoordinationOptions } from "./coordination.ts";
+import type { LeaseTable } from "./lease-table.ts";
+
+export interface LeaseOptions {
+  readonly table: LeaseTable;
+  /** Names this process among all that share the table. */
+  readonly holder: string;
+  /** A node that has not renewed for so long may lose what it holds. */
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  /** A lease was lost. */
+  readonly onLost: (name: string) => void;
+  /** The table cannot be reached just now. */
+  readonly onFailure: (error: unknown) => void;
+}
 
 /** The right of one node to a name, until it is released or lost. It renews itself. */
 export interface Lease {
@@ -37,7 +51,7 @@ interface Waiter {
 }
 
 /** Where a lease is lost, its holder hears of it by the time at which it might be; what it does until then is fenced. */
-export const createLeases = (options: CoordinationOptions): Leases => {
+export const createLeases = (options: LeaseOptions): Leases => {
   const { table, holder, ttlMs, clock, onLost, onFailure } = options;
   const held = new Map<string, { readonly name: string; readonly ended: AbortController }>();
   /** Tokens that may be on their way to a lease. */

@@ -238,13 +238,15 @@ export interface Commit {
   /** Of all the session's files after it. What is above it already may still shrink. */
   readonly maxBytes: number;
   /** Changes of the unit that the session lives in. */
-  readonly unit?: { readonly key: string; readonly files: readonly FileChange[]; readonly maxBytes: number };
+  readonly unit?: Pick<UnitCommit, "key" | "epoch" | "files" | "maxBytes">;
   readonly turn?: TurnEnd;
 }
 
 /** What was changed in a unit's files outside any of its sessions, to be stored whole or not at all. */
 export interface UnitCommit {
   readonly key: string;
+  /** Of the runtime that has its files; absent when none has. */
+  readonly epoch?: number;
   /** Whose it is. */
   readonly tenant: string;
   readonly isolation: Isolation;
@@ -276,7 +278,9 @@ export interface StateStore {
    * `scope`), `internal` (the changes do not fit what is stored), `store_unavailable`.
    */
   commit(commit: Commit): Promise<{ version: number; sizeBytes: number }>;
-  /** The same for a unit alone, in one transaction: rejects with `too_large`, `internal` or `store_unavailable`. */
+  /** Begins a new epoch of the unit: what carries an older one can change its files no more. */
+  acquireUnit(key: string): Promise<number>;
+  /** The same for a unit alone, in one transaction: rejects with `fenced`, `too_large`, `internal` or `store_unavailable`. */
   commitUnit(commit: UnitCommit): Promise<void>;
   /** By path. Verified by their checksums: `internal` when one does not match. */
   files(scope: FileScope): Promise<readonly StoredFile[]>;

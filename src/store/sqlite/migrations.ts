@@ -170,7 +170,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create index lease_waiters_by_name on lease_waiters (name, seq)",
       "create index lease_waiters_by_holder on lease_waiters (holder)",
       "alter table turns add column holder text",
-      "alter table units add column epoch integer not null default 0",
+      "create table unit_epochs (key text primary key, epoch integer not null) strict, without rowid",
     ),
   },
 };

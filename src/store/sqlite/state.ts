@@ -6,7 +6,7 @@ import type { Database } from "./database.ts";
 import { changeFiles, readFiles } from "./files.ts";
 import type { Tables } from "./tables.ts";
 import { endTurn, interruptTurns } from "./turns.ts";
-import { growUnit, removeOrphanedUnits } from "./units.ts";
+import { assertUnitEpoch, beginUnitEpoch, growUnit, removeOrphanedUnits } from "./units.ts";
 
 /** What is above the limit already, since that was lowered, may still shrink and end its turns. */
 const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit: number): void => {
@@ -20,6 +20,7 @@ const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit
 
 /** Within a transaction. */
 const changeUnit = async (db: Kysely<Tables>, unit: UnitCommit): Promise<void> => {
+  if (unit.epoch !== undefined) await assertUnitEpoch(db, unit.key, unit.epoch);
   const grown = await changeFiles(db, { kind: "unit", key: unit.key }, unit.files);
   assertFits("unit", await growUnit(db, unit, grown), grown, unit.maxBytes);
 };
@@ -62,6 +63,8 @@ export const stateIn = (database: Database): StateStore => ({
       if (turn !== undefined) await endTurn(db, turn, sessionId);
       return { version: version + 1, sizeBytes };
     }),
+
+  acquireUnit: (key) => database.query((db) => beginUnitEpoch(db, key)),
 
   commitUnit: (unit) => database.transaction((db) => changeUnit(db, unit)),
 

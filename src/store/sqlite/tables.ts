@@ -31,7 +31,6 @@ export interface UnitsTable {
   readonly tenant: string;
   readonly isolation: Isolation;
   readonly sizeBytes: number;
-  readonly epoch: Generated<number>;
 }
 
 export interface FilesTable {
@@ -91,6 +90,7 @@ export interface Tables {
   readonly files: FilesTable;
   readonly fileChunks: FileChunksTable;
   readonly turns: TurnsTable;
+  readonly unitEpochs: { readonly key: string; readonly epoch: number };
   readonly leaseHolders: LeaseHoldersTable;
   readonly leases: LeasesTable;
   readonly leaseWaiters: LeasesTable & { readonly seq: Generated<number> };

@@ -284,6 +284,8 @@ export interface StateStore {
   commitUnit(commit: UnitCommit): Promise<void>;
   /** By path. Verified by their checksums: `internal` when one does not match. */
   files(scope: FileScope): Promise<readonly StoredFile[]>;
+  /** One of them, alone; undefined when there is none at this path. */
+  file(scope: FileScope, path: string): Promise<StoredFile | undefined>;
   /** By tenant. */
   usage(): Promise<readonly TenantUsage[]>;
   /** Removes the files of up to `limit` units that were one session's alone (isolation `session`) and have none any more; how many. */

@@ -23,6 +23,10 @@ export interface Envelope {
   readonly sessionId: string | undefined;
   /** `params.event.type` when it is a string (what `session.event` carries). */
   readonly eventType: string | undefined;
+  /** `params.event.id` when it is a string. */
+  readonly eventId: string | undefined;
+  /** Is `params.event.ephemeral` true? Such an event is in no history. */
+  readonly ephemeral: boolean;
   /** `params` parsed once; `undefined` when absent or null. Throws `parse_error`. */
   params(): unknown;
   /** `result` parsed once; `undefined` unless `kind` is `result`. Throws `parse_error`. */
@@ -35,6 +39,8 @@ export interface Envelope {
   error(): RpcErrorObject | undefined;
   /** The body with `params.sessionId` replaced and every other byte the same. Throws `invalid_frame` if it has none. */
   withSessionId(sessionId: string): Buffer;
+  /** The bytes of `params.event`; `undefined` when it is not an object. */
+  eventBytes(): Buffer | undefined;
 }
 
 interface Range {
@@ -52,6 +58,8 @@ interface Layout {
   sessionId: Range | undefined;
   event: Range | undefined;
   type: Range | undefined;
+  eventId: Range | undefined;
+  ephemeral: Range | undefined;
 }
 
 /** All members are there from the beginning: an object that keeps its shape is several times faster. */
@@ -64,11 +72,13 @@ const emptyLayout = (): Layout => ({
   sessionId: undefined,
   event: undefined,
   type: undefined,
+  eventId: undefined,
+  ephemeral: undefined,
 });
 
 const messageNames = ["id", "method", "params", "result", "error"] as const;
 const paramsNames = ["sessionId", "event"] as const;
-const eventNames = ["type"] as const;
+const eventNames = ["type", "id", "ephemeral"] as const;
 
 const quote = 0x22;
 const openBrace = 0x7b;
@@ -121,7 +131,8 @@ const scanEvent = (body: Buffer, at: number, layout: Layout): number =>
   scanObject(body, at, (keyStart, keyEnd, start) => {
     const end = skipValue(body, start, 4);
     const name = nameAt(body, keyStart, keyEnd, eventNames);
-    return name === undefined ? end : note(layout, name, start, end);
+    if (name === undefined) return end;
+    return note(layout, name === "id" ? "eventId" : name, start, end);
   });
 
 /** Absent and null are the same to some SDKs where a member is optional; only null begins with an n. */
@@ -139,6 +150,8 @@ class ScannedMessage implements Envelope {
   readonly method: string | undefined;
   readonly sessionId: string | undefined;
   readonly eventType: string | undefined;
+  readonly eventId: string | undefined;
+  readonly ephemeral: boolean;
   private readonly layout: Layout;
   /** `params`, `result` or `error`, whichever was asked for: parsed once. */
   private parsed: { readonly range: Range; readonly value: unknown } | undefined;
@@ -150,6 +163,8 @@ class ScannedMessage implements Envelope {
     this.method = textAt(body, layout.method);
     this.sessionId = textAt(body, layout.sessionId);
     this.eventType = textAt(body, layout.type);
+    this.eventId = textAt(body, layout.eventId);
+    this.ephemeral = layout.ephemeral !== undefined && body[layout.ephemeral.start] === 0x74;
     this.layout = layout;
     this.parsed = undefined;
   }
@@ -178,6 +193,13 @@ class ScannedMessage implements Envelope {
       throw invalid("The message has no params.sessionId.");
     const replacement = Buffer.from(JSON.stringify(sessionId));
     return Buffer.concat([this.raw.subarray(0, range.start), replacement, this.raw.subarray(range.end)]);
+  }
+
+  eventBytes(): Buffer | undefined {
+    const range = this.layout.event;
+    return range !== undefined && this.raw[range.start] === openBrace
+      ? this.raw.subarray(range.start, range.end)
+      : undefined;
   }
 
   private value(range: Range | undefined): unknown {

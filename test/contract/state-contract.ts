@@ -28,6 +28,9 @@ export const stateContract = (here: Here): void => {
       expect(await other.texts()).toEqual({ a: "other's" });
       const ofUnit = await store.state.files({ kind: "unit", key: one.row.unit });
       expect(ofUnit.map(({ path, mode }) => [path, mode])).toEqual([["home/settings.json", 0o640]]);
+      const scope = { kind: "session", id: one.row.id } as const;
+      for (const file of stored) expect(await store.state.file(scope, file.path)).toEqual(file);
+      expect(await store.state.file(scope, "A")).toBeUndefined();
       // A session's id is no key of a unit.
       expect(await store.state.files({ kind: "unit", key: one.row.id })).toEqual([]);
       expect(await store.state.files({ kind: "session", id: randomUUID() })).toEqual([]);

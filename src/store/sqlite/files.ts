@@ -150,14 +150,19 @@ export const changeFiles = async (
   return grown;
 };
 
-/** All files of the scope; throws `internal` when one is not as it was written. */
-export const readFiles = async (db: Kysely<Tables>, scope: FileScope): Promise<readonly StoredFile[]> => {
+/** All files of the scope, or the one at `path`; throws `internal` when one is not as it was written. */
+export const readFiles = async (
+  db: Kysely<Tables>,
+  scope: FileScope,
+  path?: string,
+): Promise<readonly StoredFile[]> => {
   const { kind, owner } = placeOf(scope);
   // An empty file has no chunk.
   const { rows } = await sql<{ path: string; mode: number; size: number } & (Chunk | { at: null })>`
     select path, mode, size, at, sha256, bytes
     from files left join file_chunks on file_id = files.id
-    where kind = ${kind} and owner = ${owner} order by path, at`.execute(db);
+    where kind = ${kind} and owner = ${owner} ${path === undefined ? sql`` : sql`and path = ${path}`}
+    order by path, at`.execute(db);
   const found = new Map<string, { mode: number; size: number; chunks: Chunk[] }>();
   for (const row of rows) {
     const file = found.get(row.path) ?? { mode: row.mode, size: row.size, chunks: [] };

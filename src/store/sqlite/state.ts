@@ -70,6 +70,8 @@ export const stateIn = (database: Database): StateStore => ({
 
   files: (scope) => database.query((db) => readFiles(db, scope)),
 
+  file: async (scope, path) => (await database.query((db) => readFiles(db, scope, path)))[0],
+
   usage: async () => {
     const { rows } = await database.query((db) =>
       sql<TenantUsage>`

@@ -14,11 +14,14 @@ const envelope = (result: unknown): Envelope => ({
   method: undefined,
   sessionId: undefined,
   eventType: undefined,
+  eventId: undefined,
+  ephemeral: false,
   params: () => undefined,
   result: () => result,
   resultBytes: () => Buffer.from(JSON.stringify(result)),
   error: () => undefined,
   withSessionId: () => Buffer.alloc(0),
+  eventBytes: () => undefined,
 });
 
 /** What a runtime got for one of its calls. */

@@ -45,7 +45,13 @@ const params = fc.oneof(
   fc.record(
     {
       sessionId: fc.oneof(anyText, json),
-      event: fc.oneof(fc.record({ type: fc.oneof(anyText, json), data: json }, { requiredKeys: [] }), json),
+      event: fc.oneof(
+        fc.record(
+          { type: fc.oneof(anyText, json), id: fc.oneof(anyText, json), ephemeral: json, data: json },
+          { requiredKeys: [] },
+        ),
+        json,
+      ),
       other: json,
     },
     { requiredKeys: [] },

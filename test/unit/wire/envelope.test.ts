@@ -38,6 +38,10 @@ describe("readEnvelope", () => {
         expect(frame.method).toBe(value.method);
         expect(frame.sessionId).toBe(isObject(params) ? stringOr(params.sessionId) : undefined);
         expect(frame.eventType).toBe(isObject(event) ? stringOr(event.type) : undefined);
+        expect(frame.eventId).toBe(isObject(event) ? stringOr(event.id) : undefined);
+        expect(frame.ephemeral).toBe(isObject(event) && event.ephemeral === true);
+        const bytes = frame.eventBytes();
+        expect(bytes && JSON.parse(bytes.toString())).toEqual(isObject(event) ? event : undefined);
         expect(frame.params()).toEqual(params);
         expect(frame.result()).toEqual(value.result);
         expect(frame.error()).toEqual(value.error);

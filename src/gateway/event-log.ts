@@ -1,0 +1,300 @@
+import type { Clock } from "../kernel/clock.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import { newId } from "../kernel/ids.ts";
+import { type EventPosition, formatPosition, startOfHistory } from "./event-position.ts";
+
+/** How much of what was told is kept for readers that come back. */
+const defaultBounds = { entries: 10_000, bytes: 4 * 2 ** 20 };
+/** How long it is kept for when nobody reads. */
+const graceMs = 120_000;
+
+/** One event as every reader of a session gets it. */
+export interface LogEntry {
+  /** Its place, as readers name it. */
+  readonly id: string;
+  readonly type: string;
+  /** JSON on one line. */
+  readonly data: Buffer;
+}
+
+interface Told extends LogEntry {
+  readonly at: number;
+}
+
+/** Events of the history that have been told and are not stored yet. */
+interface Unkept {
+  readonly id: string;
+  readonly entry: Told | undefined;
+  readonly at: number;
+}
+
+/** What a reader finds at a place. */
+export type Found =
+  | { readonly kind: "entry"; readonly entry: LogEntry }
+  | { readonly kind: "wait" }
+  | { readonly kind: "end"; readonly error: SquadronError };
+
+/** What follows a stored event in memory: entries that are no longer with the others, then all from a place on. */
+export interface Following {
+  readonly before: readonly LogEntry[];
+  readonly from: number;
+}
+
+/**
+ * What one session has told of late, once for all who read it. It outlives the session's host and its runtimes. Without
+ * readers it holds only what is not stored yet.
+ */
+export interface EventLog {
+  /** Names this log among all that the session has had. */
+  readonly name: string;
+  /** An event that counts in the history has its `id`; others are ephemeral. `data` is asked for only if it is kept. */
+  tell(event: { readonly type: string; readonly id?: string; readonly data: () => Buffer }): void;
+  /** At a wake: the stored history ends with this event. */
+  restored(last: string): void;
+  /** The stored history has grown and ends with this event, which has been told or is told next. */
+  stored(last: string): void;
+  /** The end of the history was taken away, and it ends with this event now. */
+  rewritten(last: string): void;
+  /** The session has left its runtime: what is not stored has not happened. */
+  left(): void;
+  /** The session is no more. */
+  end(error: SquadronError): void;
+  /** Where the next event will be told. */
+  readonly position: EventPosition & { readonly live: { readonly log: string; readonly at: number } };
+  /** Is it known where the stored history ends? */
+  readonly oriented: boolean;
+  /** Has anything been told that is not stored yet, or been stored that is about to be told? */
+  readonly moving: boolean;
+  /** The place after that one, if all that was told since is here. */
+  after(position: EventPosition): Following | undefined;
+  /** What follows the event with which the stored history ends; undefined when that cannot be said in this revision. */
+  afterKept(last: string): Following | undefined;
+  at(place: number): Found;
+  /** Calls the listener when there is more to be found; begins to keep what is told. */
+  listen(listener: () => void): () => void;
+  /** Grows, and listeners are called, when something has been stored, the session has left its runtime, or has ended. */
+  readonly revision: number;
+  readonly ended: SquadronError | undefined;
+  /** Does anybody read it, or may still come back? */
+  readonly followed: boolean;
+}
+
+const comeAgain = (): SquadronError =>
+  new SquadronError("slow_consumer", "The stream has gone on without this reader; resume where it was.");
+
+export const createEventLog = (options: {
+  readonly clock: Clock;
+  readonly bounds?: { readonly entries: number; readonly bytes: number };
+  /** Nobody reads it any more, nor may come back. */
+  readonly onQuiet: () => void;
+}): EventLog => {
+  const { clock, bounds = defaultBounds } = options;
+  const listeners = new Set<() => void>();
+  let cancelGrace: (() => void) | undefined;
+  let name = newId("log").slice(-8);
+  /** By place, without a hole from `first` to `next`. */
+  const ring = new Map<number, Told>();
+  /** Places of the ring's events that count in the history. */
+  const places = new Map<string, number>();
+  let ringBytes = 0;
+  let first = 1;
+  let next = 1;
+  let unkept: Unkept[] = [];
+  let unkeptBytes = 0;
+  let told: string | undefined;
+  let kept: string | undefined;
+  /** The last one that was stored before it was told. */
+  let coming: string | undefined;
+  let ended: SquadronError | undefined;
+  let revision = 0;
+
+  const followed = (): boolean => listeners.size > 0 || cancelGrace !== undefined;
+
+  const notify = (): void => {
+    for (const listener of [...listeners]) listener();
+  };
+
+  const position = (at: number) => ({
+    told: told ?? startOfHistory,
+    kept: kept ?? startOfHistory,
+    live: { log: name, at },
+  });
+
+  const forget = (entry: Told): void => {
+    ring.delete(entry.at);
+    ringBytes -= entry.data.length;
+    first = entry.at + 1;
+  };
+
+  const trim = (most: { readonly entries: number; readonly bytes: number }): void => {
+    for (const entry of ring.values()) {
+      if (ring.size <= most.entries && ringBytes <= most.bytes) break;
+      forget(entry);
+    }
+    for (const [id, at] of places) {
+      if (at >= first) break;
+      places.delete(id);
+    }
+  };
+
+  const append = (type: string, data: Buffer): Told => {
+    const at = next++;
+    const entry: Told = { at, id: formatPosition(position(at)), type, data };
+    if (followed()) {
+      ring.set(at, entry);
+      ringBytes += data.length;
+      trim(bounds);
+    } else first = next;
+    return entry;
+  };
+
+  const tellKept = (type: string, id: string, data: Buffer): void => {
+    told = id;
+    if (coming !== undefined) kept = id;
+    const entry = append(type, data);
+    if (ring.has(entry.at)) places.set(id, entry.at);
+    if (coming === undefined) {
+      unkeptBytes += data.length;
+      unkept.push({ id, at: entry.at, entry: unkeptBytes <= bounds.bytes ? entry : undefined });
+    } else if (id === coming) {
+      coming = undefined;
+      revision++;
+    }
+  };
+
+  const rollBack = (): void => {
+    if (unkept.length === 0) return;
+    unkept = [];
+    unkeptBytes = 0;
+    told = kept;
+    append("stream.rewind", Buffer.from(JSON.stringify({ to: kept ?? startOfHistory })));
+  };
+
+  const changed = (): void => {
+    revision++;
+    notify();
+  };
+
+  /** What readers have is not what is stored: they must begin from there. */
+  const restart = (last: string): void => {
+    name = newId("log").slice(-8);
+    trim({ entries: 0, bytes: 0 });
+    // Nobody waits at a place that is still to come.
+    first = ++next;
+    unkept = [];
+    unkeptBytes = 0;
+    told = last;
+    kept = last;
+    coming = undefined;
+  };
+
+  const unkeptFrom = (at: number): Following | undefined => {
+    const before = unkept.filter((one) => one.at > at && one.at < first);
+    if (before.some(({ entry }) => entry === undefined)) return undefined;
+    return { before: before.flatMap(({ entry }) => entry ?? []), from: Math.max(first, at + 1) };
+  };
+
+  return {
+    get name() {
+      return name;
+    },
+    tell({ type, id, data }) {
+      if (ended !== undefined) return;
+      if (id === undefined) {
+        if (followed()) append(type, data());
+        else first = ++next;
+      } else tellKept(type, id, data());
+      notify();
+    },
+    restored(last) {
+      rollBack();
+      if (kept === undefined) {
+        kept = last;
+        told = last;
+      } else if (kept !== last) restart(last);
+      changed();
+    },
+    stored(last) {
+      const at = unkept.findIndex(({ id }) => id === last);
+      if (at >= 0) {
+        kept = last;
+        unkept = unkept.slice(at + 1);
+        unkeptBytes = unkept.reduce((sum, { entry }) => sum + (entry?.data.length ?? 0), 0);
+        coming = undefined;
+      } else if (last !== kept && !places.has(last)) {
+        // Whatever has been told stands before it.
+        kept = told;
+        unkept = [];
+        unkeptBytes = 0;
+        coming = last;
+      } else coming = undefined;
+      changed();
+    },
+    rewritten(last) {
+      restart(last);
+      changed();
+    },
+    left() {
+      rollBack();
+      changed();
+    },
+    end(error) {
+      ended = error;
+      changed();
+    },
+    get position() {
+      return position(next - 1);
+    },
+    get oriented() {
+      return kept !== undefined;
+    },
+    get moving() {
+      return unkept.length > 0 || coming !== undefined;
+    },
+    after({ told: last, kept: keptThen, live }) {
+      if (live?.log === name && live.at + 1 >= first && live.at < next)
+        return { before: [], from: live.at + 1 };
+      const place = places.get(last);
+      if (place !== undefined && place >= first) return { before: [], from: place + 1 };
+      if (last === kept && last === keptThen) return unkeptFrom(0);
+      const waiting = unkept.find(({ id }) => id === last);
+      return waiting && unkeptFrom(waiting.at);
+    },
+    afterKept(last) {
+      const place = places.get(last);
+      if (place !== undefined && place >= first) return { before: [], from: place + 1 };
+      const waiting = unkept.find(({ id }) => id === last);
+      if (waiting !== undefined) return unkeptFrom(waiting.at);
+      if (last === kept || kept === undefined) return unkeptFrom(0);
+      return undefined;
+    },
+    at(place) {
+      if (place < first) return { kind: "end", error: comeAgain() };
+      const entry = ring.get(place);
+      if (entry !== undefined) return { kind: "entry", entry };
+      return ended === undefined ? { kind: "wait" } : { kind: "end", error: ended };
+    },
+    listen(listener) {
+      cancelGrace?.();
+      cancelGrace = undefined;
+      listeners.add(listener);
+      return () => {
+        if (!listeners.delete(listener) || listeners.size > 0) return;
+        cancelGrace = clock.after(graceMs, () => {
+          cancelGrace = undefined;
+          trim({ entries: 0, bytes: 0 });
+          options.onQuiet();
+        });
+      };
+    },
+    get revision() {
+      return revision;
+    },
+    get ended() {
+      return ended;
+    },
+    get followed() {
+      return followed();
+    },
+  };
+};

@@ -1,0 +1,29 @@
+/** Stands for the place before the first event of a history. */
+export const startOfHistory = "start";
+
+/**
+ * A place in a session's stream. `told` is the last event of the history before it, `kept` the last one that was stored
+ * when it was told: if `told` has been lost with a runtime, the history goes on after `kept`.
+ */
+export interface EventPosition {
+  readonly told: string;
+  readonly kept: string;
+  /** The place among all that one log has told; only that log knows it. */
+  readonly live?: { readonly log: string; readonly at: number };
+}
+
+/** What runtimes call their events. One with another id is told like an ephemeral one. */
+export const isEventId = (id: string | undefined): id is string =>
+  id !== undefined && /^[\w-]{1,100}$/.test(id) && id !== startOfHistory;
+
+export const formatPosition = ({ told, kept, live }: EventPosition): string =>
+  live === undefined ? told : `${told}.${kept}.${live.log}.${live.at}`;
+
+const form = /^([\w-]{1,100})(?:\.([\w-]{1,100})\.([\w-]{1,40})\.(\d{1,15}))?$/;
+
+/** The place that an id of a stream's event names, or the id of an event of the history; undefined for what is neither. */
+export const parsePosition = (text: string): EventPosition | undefined => {
+  const [, told, kept = told, log, at] = form.exec(text) ?? [];
+  if (told === undefined || kept === undefined) return undefined;
+  return log === undefined ? { told, kept } : { told, kept, live: { log, at: Number(at) } };
+};

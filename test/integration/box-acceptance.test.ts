@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { CopilotClient, CopilotSession } from "@github/copilot-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { canHaveBoxes, needBubblewrap } from "../support/bubblewrap.ts";
+import { needBoxes } from "../support/bubblewrap.ts";
 import { textsInMemory } from "../support/process-memory.ts";
 import { connectRaw } from "../support/raw-client.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
@@ -35,7 +35,7 @@ interface Shells {
   byModel(command: string): Promise<string>;
 }
 
-describe.runIf(canHaveBoxes)("allow: all in boxes without a network", () => {
+describe("allow: all in boxes without a network", () => {
   let directory: TempDir;
   let squadron: TestNode;
   let alice: Shells;
@@ -75,7 +75,7 @@ describe.runIf(canHaveBoxes)("allow: all in boxes without a network", () => {
   };
 
   beforeAll(async () => {
-    needBubblewrap();
+    await needBoxes();
     process.env.SQUADRON_TEST_SECRET = environmentSecret;
     directory = await tempDir("boxes");
     await chmod(directory.path, 0o711);
@@ -93,21 +93,21 @@ describe.runIf(canHaveBoxes)("allow: all in boxes without a network", () => {
     const look = (command: string): Promise<string> => alice[way](command);
 
     it("works, in the working directory and as a user that is nobody on the host", async () => {
-      expect(await look("pwd; id -u; echo $HOME")).toMatch(/\/work\n1000\n\/home\/u/);
+      expect(await look("pwd; id -u; echo $HOME")).toMatch(/\/project\n1000\n\/home\/u/);
       expect(await look("echo from-$((1 + 1)) > mine && cat mine")).toContain("from-2");
     });
 
     it("finds no file of another user or of the host", async () => {
-      await bob.byClient("for d in /work ~ /tmp /dev/shm; do echo BOB-CANARY > $d/bobs-file; done");
+      await bob.byClient("for d in /project ~ /tmp /dev/shm; do echo BOB-CANARY > $d/bobs-file; done");
       const root = directory.path;
       const found = await look(
-        `cat /work/bobs-file ~/bobs-file /tmp/bobs-file /dev/shm/bobs-file 2>&1; ls ${root} ${root}/state/boxes /root /var 2>&1; find / -name 'bobs-fil*' -not -path '/proc/*' 2>/dev/null; grep -rl BOB-CANAR[Y] /work /home /tmp /dev/shm /etc /opt 2>/dev/null; cat /etc/shadow 2>&1; true`,
+        `cat /project/bobs-file ~/bobs-file /tmp/bobs-file /dev/shm/bobs-file 2>&1; ls ${root} ${root}/state/boxes /root /var 2>&1; find / -name 'bobs-fil*' -not -path '/proc/*' 2>/dev/null; grep -rl BOB-CANAR[Y] /project /home /tmp /dev/shm /etc /opt 2>/dev/null; cat /etc/shadow 2>&1; true`,
       );
       expect(found).toContain("No such file");
       expect(found).not.toMatch(/BOB-CANARY|^\/.*bobs-file$|root:/m);
       // It does find its own.
       await look("echo ALICE-CANARY > alices-file");
-      expect(await look("grep -rl ALICE-CANAR[Y] /work /home 2>/dev/null")).toContain("alices-file");
+      expect(await look("grep -rl ALICE-CANAR[Y] /project /home 2>/dev/null")).toContain("alices-file");
     });
 
     it("finds no process of another user or of the host, and can signal none", async () => {
@@ -143,7 +143,7 @@ describe.runIf(canHaveBoxes)("allow: all in boxes without a network", () => {
       const secrets = [modelKey, environmentSecret, users.alice.key, users.bob.key, users.admin.key];
       const pieces = secrets.map((secret) => `${secret.slice(0, -1)}[${secret.slice(-1)}]`).join("|");
       const found = await look(
-        `env | grep -E '${pieces}'; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | grep -aE '${pieces}'; grep -rlaE '${pieces}' /work /home /tmp /dev/shm /etc /run 2>/dev/null | grep -v session-state; echo end`,
+        `env | grep -E '${pieces}'; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | grep -aE '${pieces}'; grep -rlaE '${pieces}' /project /home /tmp /dev/shm /etc /run 2>/dev/null | grep -v session-state; echo end`,
       );
       for (const secret of secrets) expect(found.includes(secret)).toBe(false);
       expect(found.trimEnd()).toMatch(/(^|\s)end/);
@@ -185,8 +185,8 @@ describe.runIf(canHaveBoxes)("allow: all in boxes without a network", () => {
     const { session } = alice;
     const call = async (tool: string, args: object): Promise<string> =>
       (await session.sendAndWait(`[[call ${tool} ${JSON.stringify(args)}]]`))?.data.content ?? "";
-    const path = "/work/notes/plan.txt";
-    await alice.byClient("mkdir -p /work/notes");
+    const path = "/project/notes/plan.txt";
+    await alice.byClient("mkdir -p /project/notes");
     expect(await call("create", { path, file_text: "first line\nsecond line\n" })).toContain("plan.txt");
     await call("edit", { path, old_str: "second", new_str: "changed" });
     expect(await call("view", { path })).toContain("changed line");

@@ -6,16 +6,15 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sandboxAbilities } from "../../src/fleet/sandbox/host.ts";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createSandbox } from "../../src/fleet/sandbox/sandbox.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { needBoxes } from "../support/bubblewrap.ts";
 import { tempDir } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 import { cgroupFile, pidsOf, strict, type TestBox, testGround } from "./fixtures/sandbox.ts";
 
-const { bubblewrap, ownNetwork, ownUid, cgroups } = await sandboxAbilities();
-const able = [bubblewrap, ownNetwork, ownUid, cgroups].every((ability) => ability.able);
+beforeAll(needBoxes);
 
 let stack: AsyncDisposableStack;
 beforeEach(() => {
@@ -26,7 +25,7 @@ afterEach(() => stack.disposeAsync());
 const ground = async (...config: Parameters<typeof testGround>) => stack.use(await testGround(...config));
 const uidOf = (box: TestBox): number => box.seat.owner?.uid ?? 0;
 
-describe.skipIf(!able)("a box", () => {
+describe("a box", () => {
   test("shows no foreign file, and nothing can be written but its own directories", async () => {
     const secret = stack.use(await tempDir("secret"));
     const file = join(secret.path, "secret.txt");
@@ -42,16 +41,16 @@ describe.skipIf(!able)("a box", () => {
       "find / -path /proc -prune -o -type d -writable -print 2>/dev/null; true",
     );
     const below = (path: string) =>
-      ["/home/u", "/work", "/tmp", "/dev/shm"].some((own) => path === own || path.startsWith(`${own}/`));
+      ["/home/u", "/project", "/tmp", "/dev/shm"].some((own) => path === own || path.startsWith(`${own}/`));
     const found = writable.output.split("\n").filter(Boolean);
-    expect(found).toEqual(expect.arrayContaining(["/home/u", "/work", "/tmp"]));
+    expect(found).toEqual(expect.arrayContaining(["/home/u", "/project", "/tmp"]));
     // The empty directories above mounts have the box's owner; what is mounted read-only stays so.
     const really = await box.shell(
       `for d in ${found.filter((path) => !below(path)).join(" ")}; do touch $d/x 2>/dev/null && echo $d; done; true`,
     );
     expect(really.output).toBe("");
 
-    await box.shell("echo mine > /work/file; echo home > ~/file");
+    await box.shell("echo mine > /project/file; echo home > ~/file");
     expect(readFileSync(join(box.root, "work", "file"), "utf8")).toBe("mine\n");
     expect(readFileSync(join(box.root, "home", "file"), "utf8")).toBe("home\n");
     const bounded = await box.shell(
@@ -169,16 +168,16 @@ describe.skipIf(!able)("a box", () => {
     const [one, two] = [await here.open(), await here.open()];
     expect(uidOf(one)).not.toBe(uidOf(two));
     await one.shell(
-      "echo private > /tmp/mark; echo private > /dev/shm/mark; echo private > /work/mark; echo private > ~/mark",
+      "echo private > /tmp/mark; echo private > /dev/shm/mark; echo private > /project/mark; echo private > ~/mark",
     );
     await one.start("exec -a marked-process sleep 1000 || sleep 1000");
     const seen = await two.shell(
-      `cat /tmp/mark /dev/shm/mark /work/mark ~/mark ${one.root}/work/mark; cat /proc/[0-9]*/cmdline; kill -0 ${one.box.pid} && echo signal""led; ls ${here.statePath}`,
+      `cat /tmp/mark /dev/shm/mark /project/mark ~/mark ${join(one.root, "work", "mark")}; cat /proc/[0-9]*/cmdline; kill -0 ${one.box.pid} && echo signal""led; ls ${here.statePath}`,
     );
     expect(seen.output).not.toMatch(/^private|^marked-process|signalled|^b0/m);
     // Nor by the host's own paths, were a box to break out: another user, whose directories are closed.
     expect(pidsOf(uidOf(one)).length).toBeGreaterThan(2);
-    expect((await one.shell("cat /work/mark")).output).toBe("private\n");
+    expect((await one.shell("cat /project/mark")).output).toBe("private\n");
   });
 
   test("ends with its node, however that ends; the next node removes what is left", async () => {

@@ -1,8 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-
-/** Boxes as they are meant to be need Linux, and root for a user id each. */
-export const canHaveBoxes = process.platform === "linux" && process.getuid?.() === 0;
+import { sandboxAbilities } from "../../src/fleet/sandbox/host.ts";
 
 const apt = (...args: readonly string[]): string => {
   const { status, stderr, error } = spawnSync("apt-get", ["-qq", "-y", ...args], {
@@ -10,15 +7,29 @@ const apt = (...args: readonly string[]): string => {
     encoding: "utf8",
     timeout: 120_000,
   });
-  return status === 0 ? "" : `apt-get ${args.join(" ")}: ${error?.message ?? stderr}`;
+  return status === 0 ? "" : `\napt-get ${args.join(" ")}: ${error?.message ?? stderr}`;
 };
 
-/** Installs bubblewrap where it is missing. Throws if that fails: a test of boxes that is left out proves nothing. */
-export const needBubblewrap = (): void => {
-  const programs = ["bwrap", "setpriv", "prlimit"];
-  const isThere = () => programs.every((name) => existsSync(`/usr/bin/${name}`));
-  if (isThere()) return;
+/** What this host lacks for boxes as they are meant to be: a user id, a network and limits of their own. */
+const lacking = async (): Promise<string[]> => {
+  const { bubblewrap, ownNetwork, ownUid, hiddenMemory, cgroups } = await sandboxAbilities();
+  const problems = [bubblewrap, ownNetwork, ownUid, hiddenMemory, cgroups].flatMap(({ able, message }) =>
+    able ? [] : [message],
+  );
+  return [...new Set(problems)];
+};
+
+/**
+ * Tries whether this host can have boxes, and installs bubblewrap if not. Rejects if it still cannot: a test of boxes
+ * that is left out proves nothing.
+ */
+export const needBoxes = async (): Promise<void> => {
+  if ((await lacking()).length === 0) return;
   const packages = ["install", "--no-install-recommends", "bubblewrap", "util-linux"];
-  const problem = apt(...packages) && (apt("update") || apt(...packages));
-  if (!isThere()) throw new Error(`These tests need bubblewrap, and it cannot be installed. ${problem}`);
+  const problem = process.platform === "linux" ? apt(...packages) && apt("update") + apt(...packages) : "";
+  const problems = await lacking();
+  if (problems.length > 0)
+    throw new Error(
+      `The tests of boxes need Linux, root, bubblewrap and cgroups. ${problems.join("; ")}${problem}`,
+    );
 };

@@ -5,7 +5,7 @@ import type { BoxPlace, InsidePaths } from "./confinement.ts";
 export const inside = {
   home: "/home/u",
   copilotHome: "/home/u/.copilot",
-  work: "/work",
+  work: "/project",
   temporary: "/tmp",
 } as const satisfies InsidePaths;
 

@@ -44,19 +44,6 @@ export const lockStore: Scenario = (options) =>
 
 const diskBytes = 24 * 2 ** 20;
 
-/** Can this process mount a small disk of its own? */
-export const canMount = async (): Promise<boolean> => {
-  if (process.getuid?.() !== 0) return false;
-  await using directory = await tempDir("mount");
-  try {
-    await run("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", directory.path]);
-    await run("umount", [directory.path]);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
 /** Writes until nothing fits any more. */
 const fill = (directory: string, file: string): void => {
   for (let part = 0; ; part++) {
@@ -66,7 +53,7 @@ const fill = (directory: string, file: string): void => {
   }
 };
 
-/** The disk of the store fills up while turns run, and is emptied again. */
+/** The disk of the store fills up while turns run, and is emptied again. Needs the right to mount one. */
 export const fillDisk: Scenario = async (options) => {
   await using directory = await tempDir("disk");
   await run("mount", ["-t", "tmpfs", "-o", `size=${diskBytes}`, "tmpfs", directory.path]);

@@ -37,7 +37,7 @@ describe("the launch of a box", () => {
   const box = {
     command: ["/host/copilot-runtime", "--stdio"] as [string, ...string[]],
     environment: { TOKEN: "secret" },
-    workingDirectory: "/work",
+    workingDirectory: "/project",
   };
 
   test("enters the cgroups as the node, then drops the user, then leaves the host", () => {
@@ -57,7 +57,7 @@ describe("the launch of a box", () => {
     expect(argumentsText).toContain("--setenv\0TOKEN\0secret\0");
     expect(argumentsText).toContain("--unshare-net\0");
     expect(argumentsText.indexOf("--remount-ro\0/\0")).toBeGreaterThan(
-      argumentsText.indexOf("--bind\0/b/work\0/work\0"),
+      argumentsText.indexOf("--bind\0/b/work\0/project\0"),
     );
     expect(argumentsText).not.toContain("resolv.conf");
   });

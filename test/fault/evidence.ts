@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { CopilotClient, RuntimeConnection } from "@github/copilot-sdk";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store, TurnRow } from "../../src/store/store.ts";
@@ -6,6 +5,7 @@ import type { Evidence, Said, SessionFacts, Violation } from "./history-checker.
 import type { Journal } from "./journal.ts";
 import { attempt, type LoadSession } from "./load.ts";
 import { messageOf, settle } from "./outcomes.ts";
+import { beforeRetry } from "./pause.ts";
 import { createRandom } from "./random.ts";
 import { createSdkActor } from "./sdk-actor.ts";
 import { systemMessageOf } from "./talk.ts";
@@ -54,7 +54,7 @@ export const closingRound = async (options: {
             });
             break;
           }
-          await sleep(200);
+          await beforeRetry(undefined);
         }
       }
     } finally {

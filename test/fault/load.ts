@@ -1,11 +1,15 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { eventually } from "../support/wait.ts";
 import type { Actor } from "./actor.ts";
 import { createHttpActor } from "./http-actor.ts";
 import { createJournal, type Journal, type Outcome, tally } from "./journal.ts";
+import { beforeRetry, runOn } from "./pause.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createSdkActor } from "./sdk-actor.ts";
 import { promptFor } from "./talk.ts";
 import { type User, users, type World } from "./world.ts";
+
+/** Within this time a load must get what a round waits for. */
+const longestMs = 60_000;
 
 export interface LoadPlan {
   readonly clients: number;
@@ -31,10 +35,10 @@ export interface Load {
   /** Lets each client finish its message; with a limit, as its deadline ends at the latest. */
   stop(): Promise<void>;
   /** Resolves when so many more messages have been answered. */
-  answered(more: number, deadlineMs?: number): Promise<void>;
+  answered(number: number): Promise<void>;
+  /** Resolves when so many more have ended without an answer. */
+  failed(number: number): Promise<void>;
 }
-
-const longestRetryMs = 1_000;
 
 /** Sends one message and writes down how it ended. */
 export const attempt = async (options: {
@@ -76,13 +80,12 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
     const random = createRandom(seed * 1_000 + index);
     const door = index % 2 === 0 ? "sdk" : "http";
     for (let count = 1; !stopping.signal.aborted; count++) {
-      await sleep(random.below(paceMs));
+      await runOn(random, { least: 0, most: paceMs });
       const { name: session, shared } = random.pick(own);
       const marker = `m-${client}-${count}`;
       const outcome = await attempt({ actor, client, door, session, shared, marker, random, world, journal });
       if (outcome.kind === "answered") continue;
-      const told = outcome.kind === "refused" ? outcome.retryAfterMs : undefined;
-      await sleep(Math.min(told ?? 100, longestRetryMs));
+      await beforeRetry(outcome.kind === "refused" ? outcome.retryAfterMs : undefined);
     }
   };
 
@@ -99,29 +102,34 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
     actors.push(actor);
     return run(index, actor, client, own);
   });
-  const failed = Promise.all(runs);
+  const running = Promise.all(runs);
   // Whoever waits for the load is told; until then nobody is.
-  failed.catch(() => undefined);
+  running.catch(() => undefined);
 
-  const answers = (): number => journal.attempts.filter(({ outcome }) => outcome.kind === "answered").length;
+  const count = (answered: boolean): number =>
+    journal.attempts.filter(({ outcome }) => (outcome.kind === "answered") === answered).length;
+  const more = async (answered: boolean, number: number): Promise<void> => {
+    const goal = count(answered) + number;
+    try {
+      await eventually(() => count(answered) >= goal, { what: "so many messages", deadlineMs: longestMs });
+    } catch (cause) {
+      const what = answered ? "answered" : "not answered";
+      throw new Error(`Not ${number} more messages were ${what}: ${JSON.stringify(tally(journal))}.`, {
+        cause,
+      });
+    }
+  };
 
   return {
     journal,
     sessions,
     hangMs,
-    async answered(more, deadlineMs = 60_000) {
-      const goal = answers() + more;
-      const end = world.now() + deadlineMs;
-      while (answers() < goal) {
-        if (world.now() > end)
-          throw new Error(`Not ${more} answers within ${deadlineMs} ms: ${JSON.stringify(tally(journal))}.`);
-        await sleep(20);
-      }
-    },
+    answered: (number) => more(true, number),
+    failed: (number) => more(false, number),
     async stop() {
       stopping.abort();
       try {
-        await failed;
+        await running;
       } finally {
         await Promise.allSettled(actors.map((actor) => actor.close()));
       }

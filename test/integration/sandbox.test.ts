@@ -96,9 +96,13 @@ describe("a box", () => {
     if (process.arch === "x64") {
       for (const pid of ["1", "2"]) expect((await box.shell(trace(pid))).output).toBe("refused kept");
       // The probe itself works: on a process of its own kind it succeeds.
-      expect((await box.shell(`sleep 5 & p=$!; sleep 0.1; ${trace("'$p'")}; kill $p`)).output).toBe(
-        "traced taken",
-      );
+      expect(
+        (
+          await box.shell(
+            `sleep 5 & p=$!; until grep -q sleep /proc/$p/comm; do :; done; ${trace("'$p'")}; kill $p`,
+          )
+        ).output,
+      ).toBe("traced taken");
     }
   });
 

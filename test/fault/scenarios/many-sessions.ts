@@ -4,6 +4,7 @@ import { collectEvidence } from "../evidence.ts";
 import { findViolations, type Violation } from "../history-checker.ts";
 import { createJournal, tally } from "../journal.ts";
 import { attempt } from "../load.ts";
+import { beforeRetry } from "../pause.ts";
 import { createRandom } from "../random.ts";
 import type { Scenario } from "../scenario.ts";
 import { createSdkActor } from "../sdk-actor.ts";
@@ -64,7 +65,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say, evide
           const marker = `m-${++count}`;
           const outcome = await attempt({ ...common, session, marker });
           if (outcome.kind !== "refused") break;
-          await sleep(Math.min(outcome.retryAfterMs ?? 200, 1_000));
+          await beforeRetry(outcome.retryAfterMs);
         }
       } finally {
         busy.delete(session);

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Attempt } from "../journal.ts";
+import { runOn } from "../pause.ts";
 import type { Scenario } from "../scenario.ts";
 import { runFaults } from "../scenario.ts";
 import { removeBoxes, type World } from "../world.ts";
@@ -10,7 +10,7 @@ const killNodes =
     runFaults(options, {
       settleMs: 2_000,
       async round({ world, load, random, fault }) {
-        await sleep(200 + random.below(600));
+        await runOn(random, { least: 200, most: 800 });
         fault("kill -9 of the node");
         await world.end("SIGKILL");
         await whileDown(world);
@@ -41,7 +41,7 @@ export const rollingRestart: Scenario = (options) =>
     settleMs: 2_000,
     expects: isToldToRetry,
     async round({ world, load, random, fault }) {
-      await sleep(200 + random.below(600));
+      await runOn(random, { least: 200, most: 800 });
       fault("SIGTERM to the node");
       const { code, signal, stderr } = await world.end("SIGTERM");
       if (code !== 0) throw new Error(`The node ended with ${code ?? signal}: ${stderr.slice(-2_000)}`);

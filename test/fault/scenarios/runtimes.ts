@@ -1,4 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { eventually } from "../../support/wait.ts";
+import { runOn } from "../pause.ts";
 import type { Scenario } from "../scenario.ts";
 import { runFaults } from "../scenario.ts";
 import type { RunningRuntime, World } from "../world.ts";
@@ -21,7 +22,7 @@ export const killRuntime: Scenario = (options) =>
   runFaults(options, {
     settleMs: 2_000,
     async round({ world, random, fault }) {
-      await sleep(100 + random.below(400));
+      await runOn(random, { least: 100, most: 500 });
       const running = await inUse(world);
       if (running.length === 0) return;
       const { pid, unitKey } = random.pick(running);
@@ -33,14 +34,15 @@ export const killRuntime: Scenario = (options) =>
 const probeEveryMs = 500;
 /** The deadline of a probe. */
 const probeDeadlineMs = 5_000;
+const settleMs = probeEveryMs + probeDeadlineMs + 2_000;
 
 /** Random runtimes hang: they are stopped, and nothing else tells so. */
 export const hangRuntime: Scenario = (options) =>
   runFaults(options, {
     world: { config: { runtimes: { probeEvery: `${probeEveryMs}ms` } } },
-    settleMs: probeEveryMs + probeDeadlineMs + 2_000,
+    settleMs,
     async round({ world, load, random, fault }) {
-      await sleep(100 + random.below(400));
+      await runOn(random, { least: 100, most: 500 });
       const running = [...(await inUse(world))];
       const stopped: number[] = [];
       for (let count = 0; count < 3 && running.length > 0; count++) {
@@ -49,8 +51,10 @@ export const hangRuntime: Scenario = (options) =>
         fault(`SIGSTOP of the runtime of ${victim.unitKey}`);
         if (signal(victim.pid, "SIGSTOP")) stopped.push(victim.pid);
       }
-      const end = world.now() + probeEveryMs + probeDeadlineMs + 2_000;
-      while (stopped.some((pid) => signal(pid, 0)) && world.now() < end) await sleep(50);
+      await eventually(() => !stopped.some((pid) => signal(pid, 0)), {
+        what: "the end of hung runtimes",
+        deadlineMs: settleMs,
+      });
       await load.answered(5);
     },
   });

@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
 import { rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import BetterSqlite from "better-sqlite3";
 import { tempDir } from "../../support/temp.ts";
 import type { Attempt } from "../journal.ts";
+import { lasting, runOn } from "../pause.ts";
 import type { Scenario } from "../scenario.ts";
 import { runFaults } from "../scenario.ts";
 
@@ -27,12 +27,12 @@ export const lockStore: Scenario = (options) =>
     settleMs: longestLockMs + 5_000,
     expects: namesTheStore,
     async round({ world, load, random, round, fault }) {
-      await sleep(100 + random.below(300));
+      await runOn(random, { least: 100, most: 400 });
       const other = new BetterSqlite(world.databasePath, { timeout: 5_000 });
       try {
         other.exec("BEGIN IMMEDIATE");
         fault("the store is locked");
-        await sleep(round % 2 === 1 ? longestLockMs : 1_000);
+        await lasting(round % 2 === 1 ? longestLockMs : 1_000);
         other.exec("ROLLBACK");
         fault("the store is free again");
       } finally {
@@ -63,12 +63,12 @@ export const fillDisk: Scenario = async (options) => {
       settleMs: 10_000,
       expects: namesTheStore,
       async round({ load, random, fault }) {
-        await sleep(100 + random.below(300));
+        await runOn(random, { least: 100, most: 400 });
         const filler = join(directory.path, "filler");
         try {
           fault("the disk is full");
           fill(directory.path, filler);
-          await sleep(2_000);
+          await load.failed(load.sessions.length);
         } finally {
           for (let part = 0; part <= diskBytes / 2 ** 20; part++)
             rmSync(`${filler}-${part}`, { force: true });

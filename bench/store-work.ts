@@ -35,7 +35,7 @@ export const watchStore = (store: Store): (() => StoreWork) => {
     };
   const commit = timed(store.state.commit);
   const counted: typeof commit = (change) => {
-    for (const file of change.files) if (file.kind !== "remove") bytes += file.bytes.length;
+    for (const file of change.files) if ("bytes" in file) bytes += file.bytes.length;
     return commit(change);
   };
   Object.assign(store.state, { commit: counted });

@@ -1,11 +1,11 @@
 import { openStore } from "../src/store/open-store.ts";
-import type { OwnedSession, Store, StoredFile, TurnRow } from "../src/store/store.ts";
+import type { OwnedSession, Store, StoredEntry, StoredFile, TurnRow } from "../src/store/store.ts";
 import { tenant, userName } from "./node-control.ts";
 
 /** A session as a node has stored it. */
 export interface Specimen {
   readonly session: OwnedSession;
-  readonly files: readonly StoredFile[];
+  readonly files: readonly StoredEntry[];
   readonly turns: readonly TurnRow[];
 }
 
@@ -45,7 +45,7 @@ const putCopy = async (store: Store, { session, files, turns }: Specimen, index:
   await store.state.commit({
     sessionId: id,
     ...taken,
-    files: files.map((file) => ({ kind: "replace", ...renamed(file, session.id, id) })),
+    files: files.map((file) => (file.kind === "file" ? renamed(file, session.id, id) : file)),
     maxBytes: Number.MAX_SAFE_INTEGER,
   });
 };

@@ -78,7 +78,7 @@ export const nodeStart: Phase = async ({ modelUrl, quick: isQuick }: Bench) => {
   const of = (name: Name, figure: (start: Start) => number) => median(starts[name].map(figure));
   const memory = { many: of("many", (one) => one.memory), none: of("none", (one) => one.memory) };
   const grown = memory.many - memory.none;
-  const files = specimen.files.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const files = specimen.files.reduce((sum, file) => sum + ("bytes" in file ? file.bytes.length : 0), 0);
   return {
     name: "node-start",
     title: `A node with ${counts.sessions.toLocaleString("en")} sessions on file`,

@@ -2,8 +2,15 @@ import { createHash } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { FileFacts } from "./safe-directory.ts";
 
-/** A file as it was when we looked at it last, with what of it the store has. */
-export interface Known {
+/** What lay at a path when we looked last. */
+export type Known =
+  | KnownFile
+  | { readonly kind: "directory"; readonly mode: number }
+  | { readonly kind: "link"; readonly target: string };
+
+/** A file as it was then, with what of it the store has. */
+export interface KnownFile {
+  readonly kind: "file";
   readonly facts: FileFacts;
   /** Bytes that the store has: of a log only whole lines. */
   readonly stored: number;
@@ -40,8 +47,9 @@ export const sameFacts = (one: FileFacts, other: FileFacts): boolean =>
 /** `lookedAt` is milliseconds since 1970, no later than the facts; `lastBytes` are of what the store has. */
 export const known = (
   facts: FileFacts,
-  looked: Pick<Known, "stored" | "hash"> & { readonly lastBytes: Uint8Array; readonly lookedAt: number },
-): Known => ({
+  looked: Pick<KnownFile, "stored" | "hash"> & { readonly lastBytes: Uint8Array; readonly lookedAt: number },
+): KnownFile => ({
+  kind: "file",
   facts,
   stored: looked.stored,
   tail: Buffer.from(looked.lastBytes.subarray(Math.max(0, looked.lastBytes.length - tailBytes))),

@@ -1,19 +1,13 @@
-import { randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
-  fchmodSync,
-  fchownSync,
+  type Dirent,
   fstatSync,
   lstatSync,
-  mkdirSync,
   opendirSync,
   openSync,
+  readlinkSync,
   readSync,
-  renameSync,
-  rmdirSync,
-  unlinkSync,
-  writeSync,
 } from "node:fs";
 import { setImmediate as breathe } from "node:timers/promises";
 
@@ -27,26 +21,22 @@ export interface Directory {
   readonly path: string;
 }
 
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
-
 /** Size, times and identity of a file, exact. */
 export type FileFacts = ReturnType<typeof factsOf>;
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 const inside = ({ fd, path }: Directory): string =>
   process.platform === "linux" ? `/proc/self/fd/${fd}/` : `${path}/`;
 
-const at = (directory: Directory, name: string): string => `${inside(directory)}${name}`;
+/** How to name what is in a directory, whatever is done to the way to it. */
+export const at = (directory: Directory, name: string): string => `${inside(directory)}${name}`;
 
 /** For names that need not be text. */
-const atBytes = (directory: Directory, name: Buffer): Buffer =>
+export const atBytes = (directory: Directory, name: Buffer): Buffer =>
   Buffer.concat([Buffer.from(inside(directory)), name]);
 
-const codeOf = (error: unknown): string =>
+export const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : "";
 
 /** Its user has taken the right to read it from us too, which a host's root never sees. */
@@ -55,7 +45,7 @@ export const isUnreadable = (error: unknown): boolean => codeOf(error) === "EACC
 /** It is not there, or is a link or something else than was expected. */
 const isAbsent = (error: unknown): boolean => ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"].includes(codeOf(error));
 
-const unlessAbsent = <T>(work: () => T): T | undefined => {
+export const unlessAbsent = <T>(work: () => T): T | undefined => {
   try {
     return work();
   } catch (error) {
@@ -78,36 +68,29 @@ export const enter = (directory: Directory, name: string): Directory | undefined
   return fd === undefined ? undefined : { fd, path: `${directory.path}/${name}` };
 };
 
-/** Makes it if it is not there; what else has its name goes. */
-export const enterOrMake = async (
-  directory: Directory,
-  name: string,
-  owner: Owner | undefined,
-): Promise<Directory> => {
-  const there = enter(directory, name);
-  if (there !== undefined) return there;
-  await remove(directory, name);
-  mkdirSync(at(directory, name), { mode: 0o700 });
-  const made = enter(directory, name);
-  if (made === undefined) throw new Error(`The directory ${directory.path}/${name} went as it was made.`);
-  if (owner !== undefined) fchownSync(made.fd, owner.uid, owner.gid);
-  return made;
-};
-
 export interface Entry {
   readonly name: string;
-  readonly kind: "file" | "directory";
+  readonly kind: "file" | "directory" | "link";
 }
 
-/** Names that are text, with whether each is a directory or a file; links and devices are neither. Undefined when there are more than `most`. */
+/** Bytes that are no text have become this. */
+const isText = (name: string): boolean => !name.includes("\uFFFD");
+
+const kindOf = (entry: Dirent): Entry["kind"] | undefined => {
+  if (entry.isFile()) return "file";
+  if (entry.isDirectory()) return "directory";
+  return entry.isSymbolicLink() ? "link" : undefined;
+};
+
+/** Names that are text, of files, directories and links; devices and the like are none. Undefined when there are more than `most`. */
 export const entriesOf = (directory: Directory, most: number): readonly Entry[] | undefined => {
   const entries: Entry[] = [];
   const open = opendirSync(at(directory, "."));
   try {
     for (let seen = 0, entry = open.readSync(); entry !== null; entry = open.readSync()) {
       if (++seen > most) return undefined;
-      if (entry.name.includes("\uFFFD") || !(entry.isFile() || entry.isDirectory())) continue;
-      entries.push({ name: entry.name, kind: entry.isFile() ? "file" : "directory" });
+      const kind = kindOf(entry);
+      if (kind !== undefined && isText(entry.name)) entries.push({ name: entry.name, kind });
     }
   } finally {
     open.closeSync();
@@ -115,7 +98,13 @@ export const entriesOf = (directory: Directory, most: number): readonly Entry[] 
   return entries;
 };
 
-const factsOf = (stats: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint; mode: bigint }) => ({
+export const factsOf = (stats: {
+  ino: bigint;
+  size: bigint;
+  mtimeNs: bigint;
+  ctimeNs: bigint;
+  mode: bigint;
+}) => ({
   ino: stats.ino,
   size: Number(stats.size),
   mtimeNs: stats.mtimeNs,
@@ -126,6 +115,21 @@ const factsOf = (stats: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: b
 export const factsAt = (directory: Directory, name: string): FileFacts | undefined => {
   const stats = unlessAbsent(() => lstatSync(at(directory, name), { bigint: true }));
   return stats?.isFile() ? factsOf(stats) : undefined;
+};
+
+/** Permission bits of an open directory. */
+export const modeOf = ({ fd }: Directory): number => fstatSync(fd).mode & 0o777;
+
+/** Where a link leads, as it says; undefined where there is none, or one whose text is no text. */
+export const linkAt = (directory: Directory, name: string): string | undefined => {
+  try {
+    const target = readlinkSync(at(directory, name));
+    return isText(target) ? target : undefined;
+  } catch (error) {
+    // It is something else by now.
+    if (isAbsent(error) || codeOf(error) === "EINVAL") return undefined;
+    throw error;
+  }
 };
 
 /** Bytes read between two chances for others to run: a few milliseconds. */
@@ -156,106 +160,5 @@ export const readFrom = async (
     return { bytes: bytes.subarray(0, length), facts };
   } finally {
     closeSync(fd);
-  }
-};
-
-const openNew = (directory: Directory, name: string): number | undefined => {
-  try {
-    return openSync(at(directory, name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") return undefined;
-    throw error;
-  }
-};
-
-/** Writes a new file in place of whatever has its name. */
-export const write = async (
-  directory: Directory,
-  name: string,
-  file: { readonly bytes: Uint8Array; readonly mode: number },
-  owner: Owner | undefined,
-): Promise<FileFacts> => {
-  let fd = openNew(directory, name);
-  if (fd === undefined) {
-    await remove(directory, name);
-    fd = openNew(directory, name);
-  }
-  if (fd === undefined) throw new Error(`Somebody writes to ${directory.path}/${name} at the same time.`);
-  try {
-    for (let done = 0; done < file.bytes.length; )
-      done += writeSync(fd, file.bytes, done, file.bytes.length - done, done);
-    fchmodSync(fd, file.mode & 0o777);
-    if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
-    return factsOf(fstatSync(fd, { bigint: true }));
-  } finally {
-    closeSync(fd);
-  }
-};
-
-/** Removals between two chances for others to run. */
-const breath = 256;
-/** Levels of directories, and rounds against somebody who fills what is being emptied. */
-const maxRounds = 100_000;
-
-/** Removes what has this name, with all that is in it, of any depth. Links are removed, never followed. */
-export const remove = async (directory: Directory, name: string): Promise<void> => {
-  const top = enter(directory, name);
-  if (top === undefined) {
-    unlessAbsent(() => unlinkSync(at(directory, name)));
-    return;
-  }
-  try {
-    await empty(top);
-  } finally {
-    closeDirectory(top);
-  }
-  unlessAbsent(() => rmdirSync(at(directory, name)));
-};
-
-/** What lies deeper is taken up into `top` first, so that two open directories are enough for any depth. */
-const empty = async (top: Directory): Promise<void> => {
-  for (let round = 0; round < maxRounds; round++) {
-    const entries = someOf(top);
-    if (entries.length === 0) return;
-    for (const { name, isDirectory } of entries) {
-      if (isDirectory) unlessAbsent(() => takeUp(top, name));
-      else unlessAbsent(() => unlinkSync(atBytes(top, name)));
-    }
-    await breathe();
-  }
-  throw new Error(`Somebody fills ${top.path} while it is emptied.`);
-};
-
-/** Up to a breath of what is in a directory, whose names need not be text. It is made ours to change. */
-const someOf = (directory: Directory): readonly { name: Buffer; isDirectory: boolean }[] => {
-  fchmodSync(directory.fd, 0o700);
-  const some: { name: Buffer; isDirectory: boolean }[] = [];
-  const open = opendirSync(at(directory, "."), { encoding: "buffer" as BufferEncoding });
-  try {
-    for (let entry = open.readSync(); entry !== null && some.length < breath; entry = open.readSync())
-      some.push({ name: Buffer.from(entry.name), isDirectory: entry.isDirectory() });
-  } finally {
-    open.closeSync();
-  }
-  return some;
-};
-
-const takeUp = (top: Directory, name: Buffer): void => {
-  const fd = openSync(atBytes(top, name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  const inner: Directory = { fd, path: `${top.path}/…` };
-  try {
-    for (const child of someOf(inner)) {
-      if (child.isDirectory)
-        renameSync(atBytes(inner, child.name), at(top, `taken-${randomBytes(12).toString("hex")}`));
-      else unlessAbsent(() => unlinkSync(atBytes(inner, child.name)));
-    }
-  } finally {
-    closeSync(fd);
-  }
-  try {
-    rmdirSync(atBytes(top, name));
-  } catch (error) {
-    // The next round takes the rest.
-    if (codeOf(error) !== "ENOTEMPTY") throw error;
   }
 };

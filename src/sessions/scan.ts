@@ -1,7 +1,7 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
 import type { FileChange } from "../store/store.ts";
-import { hashOf, type Known, known, sameFacts } from "./known-file.ts";
+import { hashOf, type Known, type KnownFile, known, sameFacts } from "./known-file.ts";
 import {
   closeDirectory,
   type Directory,
@@ -10,6 +10,8 @@ import {
   type FileFacts,
   factsAt,
   isUnreadable,
+  linkAt,
+  modeOf,
   openDirectory,
   readFrom,
 } from "./safe-directory.ts";
@@ -33,7 +35,7 @@ export interface Root {
 export interface Scan {
   /** What lies there, by path. */
   readonly now: ReadonlyMap<string, Known>;
-  /** What makes of the stored files those that lie there. */
+  /** What makes of the stored entries those that lie there. */
   readonly files: readonly FileChange[];
 }
 
@@ -84,6 +86,11 @@ const tooLarge = (what: string, limit: number): SquadronError =>
     `There are more than ${limit} ${what} in the session's files; remove some or begin a new session.`,
     { details: { limit, what } },
   );
+
+const fileIn = (entries: ReadonlyMap<string, Known>, path: string): KnownFile | undefined => {
+  const found = entries.get(path);
+  return found?.kind === "file" ? found : undefined;
+};
 
 const openRoot = ({ base, path }: Root): Directory | undefined => {
   const opened = openDirectory(base);
@@ -150,15 +157,15 @@ export const scan = async (
     count(path, bytes.length);
     const hash = await hashOf(bytes);
     now.set(path, known(facts, { stored: bytes.length, lastBytes: bytes, hash, lookedAt }));
-    const before = stored.get(path);
+    const before = fileIn(stored, path);
     if (before?.hash === hash && before.stored === bytes.length && before.facts.mode === facts.mode)
       changes.delete(path);
-    else changes.set(path, { kind: "replace", path, mode: facts.mode, bytes });
+    else changes.set(path, { kind: "file", path, mode: facts.mode, bytes });
     return bytes;
   };
 
   /** The tail of a log that has only grown; false if it has not. */
-  const readTail = async (level: Level, name: string, before: Known): Promise<boolean> => {
+  const readTail = async (level: Level, name: string, before: KnownFile): Promise<boolean> => {
     const path = pathOf(level, name);
     const lookedAt = Date.now();
     const from = before.stored - before.tail.length;
@@ -182,7 +189,7 @@ export const scan = async (
     const path = pathOf(level, name);
     const facts = factsAt(level.directory, name);
     if (facts === undefined) return undefined;
-    const before = stored.get(path);
+    const before = fileIn(stored, path);
     if (before !== undefined && sameFacts(before.facts, facts)) {
       if (!before.doubtful || before.hash === undefined) {
         now.set(path, before);
@@ -198,10 +205,30 @@ export const scan = async (
     return grew && (await readTail(level, name, before)) ? undefined : readWhole(level, name);
   };
 
+  const lookAtLink = (level: Level, name: string): void => {
+    const target = linkAt(level.directory, name);
+    if (target === undefined) return;
+    const path = pathOf(level, name);
+    const before = stored.get(path);
+    now.set(path, { kind: "link", target });
+    if (before?.kind === "link" && before.target === target) return;
+    count(path, Buffer.byteLength(target));
+    changes.set(path, { kind: "link", path, target });
+  };
+
+  /** Its owner can always use it again, whatever was forbidden there. */
+  const lookAtDirectory = (path: string, inner: Directory): void => {
+    const mode = modeOf(inner) | 0o700;
+    const before = stored.get(path);
+    now.set(path, { kind: "directory", mode });
+    if (before?.kind !== "directory" || before.mode !== mode)
+      changes.set(path, { kind: "directory", path, mode });
+  };
+
   /** Is it as this scan found it? What is not is read again. */
   const isStill = async (level: Level, name: string): Promise<boolean> => {
     const path = pathOf(level, name);
-    const before = now.get(path);
+    const before = fileIn(now, path);
     const facts = factsAt(level.directory, name);
     if (facts === undefined) {
       leaveOut(path);
@@ -210,7 +237,7 @@ export const scan = async (
     if (before !== undefined && sameFacts(before.facts, facts) && !before.doubtful) return true;
     assertFits(facts);
     await readWhole(level, name);
-    return now.get(path)?.hash === before?.hash;
+    return fileIn(now, path)?.hash === before?.hash;
   };
 
   /**
@@ -245,6 +272,7 @@ export const scan = async (
         throw tooLarge("characters in a path", maxPathLength);
       if (looked % filesAtOnce === 0) await breathe();
       if (kind === "directory") directories.push(name);
+      else if (kind === "link") lookAtLink(level, name);
       else {
         const read = await look(level, name);
         const database = read && databaseOf(name, read);
@@ -256,6 +284,7 @@ export const scan = async (
       const inner = enter(directory, name);
       if (inner === undefined) continue;
       try {
+        lookAtDirectory(pathOf(level, name), inner);
         await walk({ root, directory: inner, below: `${below}${name}/`, depth: depth + 1 });
       } finally {
         closeDirectory(inner);

@@ -6,7 +6,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import type { Isolation } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
-import type { FileChange, NewSession, OwnedSession, Store, StoredFile } from "../store/store.ts";
+import type { NewSession, OwnedSession, Store, StoredEntry, StoredFile } from "../store/store.ts";
 import { beginOf, logPath, renamedLog, renamedWorkspace, workspacePath } from "./history-ids.ts";
 import { recordOfLog } from "./history-record.ts";
 import { isPassing, isSessionLog } from "./roots.ts";
@@ -20,15 +20,21 @@ const runtimeId = /^[A-Za-z0-9_-]{1,200}$/;
 const ofBytes = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** The files of a session under another id: a runtime goes by the id that they name, not by their directory's. */
-const renamed = (files: readonly StoredFile[], from: string, to: string): readonly StoredFile[] =>
+const renamed = (files: readonly StoredEntry[], from: string, to: string): readonly StoredEntry[] =>
   files.map((file) => {
+    if (file.kind !== "file") return file;
     if (file.path === logPath) return { ...file, bytes: renamedLog(ofBytes(file.bytes), from, to) };
     if (file.path === workspacePath) return { ...file, bytes: renamedWorkspace(ofBytes(file.bytes), to) };
     return file;
   });
 
-const logOf = (files: readonly StoredFile[]): Buffer => {
-  const log = files.find(({ path }) => path === logPath);
+const fileAt = (files: readonly StoredEntry[], path: string): StoredFile | undefined =>
+  files.find((file): file is StoredFile => file.kind === "file" && file.path === path);
+
+const countOf = (files: readonly StoredEntry[]): number => files.filter(({ kind }) => kind === "file").length;
+
+const logOf = (files: readonly StoredEntry[]): Buffer => {
+  const log = fileAt(files, logPath);
   return log === undefined ? Buffer.alloc(0) : ofBytes(log.bytes);
 };
 
@@ -36,18 +42,18 @@ const unusable = (message: string, cause?: unknown): SquadronError =>
   new SquadronError("invalid_request", message, cause === undefined ? {} : { cause });
 
 /** Follows no link below the directory. Rejects with `too_large`, or with `invalid_request` when it cannot be read. */
-const readDirectory = async (directory: string, maxBytes: number): Promise<readonly StoredFile[]> => {
+const readDirectory = async (directory: string, maxBytes: number): Promise<readonly StoredEntry[]> => {
   const base = await realpath(directory).catch((error: unknown) => {
     throw unusable(`There is no directory ${directory}.`, error);
   });
   const roots = [{ base, path: [], prefix: "", ignore: isPassing, isLog: isSessionLog }];
   const { files } = await openWorkingCopy({ roots, maxBytes }).changes();
-  return files.filter((change) => change.kind === "replace");
+  return files.filter((change) => change.kind !== "append" && change.kind !== "remove");
 };
 
 /** What the session was called, as its lists show it. */
-const titleOf = (files: readonly StoredFile[]): string | null => {
-  const workspace = files.find(({ path }) => path === workspacePath);
+const titleOf = (files: readonly StoredEntry[]): string | null => {
+  const workspace = fileAt(files, workspacePath);
   if (workspace === undefined) return null;
   try {
     const read: unknown = parse(ofBytes(workspace.bytes).toString("utf8"));
@@ -127,15 +133,18 @@ export const importSession = async (options: ImportOptions): Promise<Imported> =
   try {
     const taken = await store.state.acquire(id, now);
     if (taken === undefined) throw new SquadronError("session_deleted", "The session was deleted meanwhile.");
-    const changes = renamed(files, begin.id, id).map((file): FileChange => ({ kind: "replace", ...file }));
+    const changes = renamed(files, begin.id, id);
     const { sizeBytes } = await store.state.commit({ sessionId: id, ...taken, files: changes, maxBytes });
     await store.sessions.update(id, { createdUpstream: true });
-    return { session: { ...session, createdUpstream: true }, name, files: files.length, sizeBytes };
+    return { session: { ...session, createdUpstream: true }, name, files: countOf(files), sizeBytes };
   } catch (error) {
     await store.sessions.delete(id);
     throw error;
   }
 };
+
+/** A link that a session's user has left there would lead whoever uses the written directory anywhere on this host. */
+const isOwn = ({ kind }: StoredEntry): boolean => kind !== "link";
 
 const isAbsent = (error: unknown): false => {
   if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
@@ -177,7 +186,7 @@ export const exportSession = async (options: {
   if (options.id !== undefined && !runtimeId.test(options.id))
     throw unusable("The id may have letters, digits, _ and - only, 1 to 200 of them.");
   const found = await find(store, owner, options.session);
-  const files = await store.state.files({ kind: "session", id: found.id });
+  const files = (await store.state.files({ kind: "session", id: found.id })).filter(isOwn);
   const begin = beginOf(logOf(files));
   if (begin === undefined) throw unusable("The session has no history yet: nothing of it has been stored.");
   const id = options.id ?? (runtimeId.test(found.name) ? found.name : newUuid());
@@ -199,5 +208,5 @@ export const exportSession = async (options: {
     await rm(join(base, partial), { recursive: true, force: true });
     throw error;
   }
-  return { publicId: found.publicId, id, directory, files: files.length };
+  return { publicId: found.publicId, id, directory, files: countOf(files) };
 };

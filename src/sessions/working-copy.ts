@@ -1,17 +1,9 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
-import type { FileChange, StoredFile } from "../store/store.ts";
+import type { FileChange, StoredEntry } from "../store/store.ts";
 import { hashOf, type Known, known } from "./known-file.ts";
-import {
-  closeDirectory,
-  type Directory,
-  enterOrMake,
-  type FileFacts,
-  type Owner,
-  openDirectory,
-  remove,
-  write,
-} from "./safe-directory.ts";
+import { enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
+import { closeDirectory, type Directory, openDirectory } from "./safe-directory.ts";
 import { gone, type Root, scan } from "./scan.ts";
 
 /** What has changed; it counts as stored only when `accept` is called. */
@@ -57,31 +49,60 @@ export const openWorkingCopy = (options: {
   readonly maxBytes: number;
 }): WorkingCopy => createCopy(options.roots, options.maxBytes, new Map());
 
-const writeFile = async (
+/** What then lies in the directory by this name. */
+const put = async (
+  directory: Directory,
+  name: string,
+  entry: StoredEntry,
+  owner: Owner | undefined,
+): Promise<Known> => {
+  switch (entry.kind) {
+    case "file": {
+      const lookedAt = Date.now();
+      const facts = await write(directory, name, entry, owner);
+      const hash = await hashOf(entry.bytes);
+      return known(facts, { stored: entry.bytes.length, lastBytes: entry.bytes, hash, lookedAt });
+    }
+    case "directory": {
+      const made = await enterOrMake(directory, name, owner);
+      try {
+        setMode(made, entry.mode);
+      } finally {
+        closeDirectory(made);
+      }
+      return { kind: "directory", mode: entry.mode };
+    }
+    case "link":
+      await link(directory, name, entry.target);
+      return { kind: "link", target: entry.target };
+  }
+};
+
+const putAt = async (
   base: Directory,
   path: readonly string[],
-  file: StoredFile,
+  entry: StoredEntry,
   owner: Owner | undefined,
-): Promise<FileFacts> => {
+): Promise<Known> => {
   const [name = "", ...rest] = path;
   if (name === "" || name === "." || name === ".." || name.includes("\0"))
-    throw new SquadronError("internal", `The stored path ${file.path} leads nowhere.`);
-  if (rest.length === 0) return write(base, name, file, owner);
+    throw new SquadronError("internal", `The stored path ${entry.path} leads nowhere.`);
+  if (rest.length === 0) return put(base, name, entry, owner);
   const inner = await enterOrMake(base, name, owner);
   try {
-    return await writeFile(inner, rest, file, owner);
+    return await putAt(inner, rest, entry, owner);
   } finally {
     closeDirectory(inner);
   }
 };
 
 /**
- * Makes these roots hold exactly these files, and returns the copy that is at this state. A root with a path is emptied
+ * Makes these roots hold exactly these entries, a directory before what is in it, and returns the copy that is at this state. A root with a path is emptied
  * first. Rejects with `runtime_gone` when the disk is.
  */
 export const restoreFiles = async (options: {
   readonly roots: readonly Root[];
-  readonly files: readonly StoredFile[];
+  readonly files: readonly StoredEntry[];
   readonly maxBytes: number;
   readonly owner: Owner | undefined;
 }): Promise<WorkingCopy> => {
@@ -104,11 +125,8 @@ export const restoreFiles = async (options: {
       for (const file of files) {
         if (!file.path.startsWith(root.prefix)) continue;
         if (++written % filesAtOnce === 0) await breathe();
-        const lookedAt = Date.now();
-        const facts = await writeFile(top, file.path.slice(root.prefix.length).split("/"), file, owner);
-        const { length } = file.bytes;
-        const hash = await hashOf(file.bytes);
-        stored.set(file.path, known(facts, { stored: length, lastBytes: file.bytes, hash, lookedAt }));
+        const path = file.path.slice(root.prefix.length).split("/");
+        stored.set(file.path, await putAt(top, path, file, owner));
       }
     } finally {
       chain.reverse().forEach(closeDirectory);

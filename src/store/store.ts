@@ -184,24 +184,36 @@ export type FileScope =
   | { readonly kind: "session"; readonly id: string }
   | { readonly kind: "unit"; readonly key: string };
 
-/** Paths are relative with `/` between their parts, and never lead out: another one is refused with `internal`. */
-export type FileChange =
-  | {
-      readonly kind: "append";
-      readonly path: string;
-      /** The size of the file as stored; for any other, and for a file that is not there, the commit is refused. */
-      readonly at: number;
-      readonly bytes: Uint8Array;
-    }
-  | { readonly kind: "replace"; readonly path: string; readonly mode: number; readonly bytes: Uint8Array }
-  | { readonly kind: "remove"; readonly path: string };
-
+/** A file as the store has it. */
 export interface StoredFile {
+  readonly kind: "file";
   readonly path: string;
   /** Permission bits. */
   readonly mode: number;
   readonly bytes: Uint8Array;
 }
+
+/** What lies at a path. What is in a directory has entries of its own, and need not have one for the directory. */
+export type StoredEntry =
+  | StoredFile
+  | { readonly kind: "directory"; readonly path: string; readonly mode: number }
+  /** Its text, which may lead anywhere: nobody follows it here. */
+  | { readonly kind: "link"; readonly path: string; readonly target: string };
+
+/**
+ * An entry comes in place of what had its path; what was below that goes by changes of its own. Paths are relative with
+ * `/` between their parts, and never lead out: another one is refused with `internal`.
+ */
+export type FileChange =
+  | StoredEntry
+  | {
+      readonly kind: "append";
+      readonly path: string;
+      /** The size of the file as stored; for any other, and for what is not there or no file, the commit is refused. */
+      readonly at: number;
+      readonly bytes: Uint8Array;
+    }
+  | { readonly kind: "remove"; readonly path: string };
 
 export type EndedTurnState = "completed" | "failed" | "aborted" | "interrupted" | "refused";
 
@@ -282,9 +294,9 @@ export interface StateStore {
   acquireUnit(key: string): Promise<number>;
   /** The same for a unit alone, in one transaction: rejects with `fenced`, `too_large`, `internal` or `store_unavailable`. */
   commitUnit(commit: UnitCommit): Promise<void>;
-  /** By path. Verified by their checksums: `internal` when one does not match. */
-  files(scope: FileScope): Promise<readonly StoredFile[]>;
-  /** One of them, alone; undefined when there is none at this path. */
+  /** All entries, by path: a directory before what is in it. Files are verified by their checksums: `internal` when one does not match. */
+  files(scope: FileScope): Promise<readonly StoredEntry[]>;
+  /** One file of them, alone; undefined when there is none at this path. */
   file(scope: FileScope, path: string): Promise<StoredFile | undefined>;
   /** By tenant. */
   usage(): Promise<readonly TenantUsage[]>;

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Commit, FileChange, SessionRow, Store, StoredFile, TurnRow } from "../../src/store/store.ts";
+import type { Commit, FileChange, SessionRow, Store, StoredEntry, TurnRow } from "../../src/store/store.ts";
 
 /** The store of the running test, and another connection to the same data, which is closed with it. */
 export type Here = () => {
@@ -47,7 +47,7 @@ export const turn = (sessionId: string, over: Partial<TurnRow> = {}): TurnRow =>
 });
 
 export const replace = (path: string, text: string, mode = 0o600): FileChange => ({
-  kind: "replace",
+  kind: "file",
   path,
   mode,
   bytes: Buffer.from(text),
@@ -62,9 +62,28 @@ export const append = (path: string, at: number, text: string): FileChange => ({
 
 export const remove = (path: string): FileChange => ({ kind: "remove", path });
 
-/** Files as text, by path. */
-export const texts = (files: readonly StoredFile[]): Record<string, string> =>
-  Object.fromEntries(files.map(({ path, bytes }) => [path, Buffer.from(bytes).toString()]));
+export const directory = (path: string, mode = 0o700): StoredEntry => ({ kind: "directory", path, mode });
+
+export const link = (path: string, target: string): StoredEntry => ({ kind: "link", path, target });
+
+const textOf = (entry: StoredEntry): string => {
+  switch (entry.kind) {
+    case "file":
+      return Buffer.from(entry.bytes).toString();
+    case "directory":
+      return "(directory)";
+    case "link":
+      return `-> ${entry.target}`;
+  }
+};
+
+/** Entries as text, by path. */
+export const texts = (entries: readonly StoredEntry[]): Record<string, string> =>
+  Object.fromEntries(entries.map((entry) => [entry.path, textOf(entry)]));
+
+/** Entries and their permission bits, in their order. */
+export const modes = (entries: readonly StoredEntry[]) =>
+  entries.map((entry) => [entry.path, entry.kind === "link" ? undefined : entry.mode]);
 
 /** A stored session that one holder commits to, each commit upon the one before. */
 export interface Held {

@@ -2,7 +2,19 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { FileChange } from "../../src/store/store.ts";
-import { append, type Here, held, remove, replace, session, texts, turn } from "./rows.ts";
+import {
+  append,
+  directory,
+  type Here,
+  held,
+  link,
+  modes,
+  remove,
+  replace,
+  session,
+  texts,
+  turn,
+} from "./rows.ts";
 
 const code = (code: string) => ({ code });
 
@@ -19,7 +31,7 @@ export const stateContract = (here: Here): void => {
       await other.commit({ files: [replace("a", "other's")] });
 
       const stored = await store.state.files({ kind: "session", id: one.row.id });
-      expect(stored.map(({ path, mode }) => [path, mode])).toEqual([
+      expect(modes(stored)).toEqual([
         ["a", 0o600],
         ["b/ü 👩‍🚀", 0o755],
         ["empty", 0o600],
@@ -27,7 +39,7 @@ export const stateContract = (here: Here): void => {
       expect(texts(stored)).toEqual({ a: "one", "b/ü 👩‍🚀": "two", empty: "" });
       expect(await other.texts()).toEqual({ a: "other's" });
       const ofUnit = await store.state.files({ kind: "unit", key: one.row.unit });
-      expect(ofUnit.map(({ path, mode }) => [path, mode])).toEqual([["home/settings.json", 0o640]]);
+      expect(modes(ofUnit)).toEqual([["home/settings.json", 0o640]]);
       const scope = { kind: "session", id: one.row.id } as const;
       for (const file of stored) expect(await store.state.file(scope, file.path)).toEqual(file);
       expect(await store.state.file(scope, "A")).toBeUndefined();
@@ -35,6 +47,43 @@ export const stateContract = (here: Here): void => {
       expect(await store.state.files({ kind: "unit", key: one.row.id })).toEqual([]);
       expect(await store.state.files({ kind: "session", id: randomUUID() })).toEqual([]);
       expect((await store.sessions.byId(one.row.id))?.sizeBytes).toBe(6);
+    });
+
+    it("keeps directories and links, each in place of what had its path, and of a link its text alone", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const { sizeBytes } = await one.commit({
+        files: [directory("empty", 0o755), directory("d"), replace("d/a", "one"), link("d/up", "../../ü")],
+      });
+      expect(sizeBytes).toBe(3 + Buffer.byteLength("../../ü"));
+      const scope = { kind: "session", id: one.row.id } as const;
+      const first = await store.state.files(scope);
+      expect(modes(first)).toEqual([
+        ["d", 0o700],
+        ["d/a", 0o600],
+        ["d/up", undefined],
+        ["empty", 0o755],
+      ]);
+      expect(texts(first)).toMatchObject({ empty: "(directory)", "d/up": "-> ../../ü" });
+      expect(await store.state.file(scope, "d/up")).toBeUndefined();
+      expect(await store.state.file(scope, "empty")).toBeUndefined();
+
+      for (const path of ["empty", "d/up"])
+        await expect(one.commit({ files: [append(path, 0, "x")] })).rejects.toMatchObject(code("internal"));
+      for (const target of ["", "a\0b", "\ud800", "n".repeat(5_000)])
+        await expect(one.commit({ files: [link("l", target)] })).rejects.toMatchObject(code("internal"));
+
+      const files = [replace("empty", "now a file"), link("d/a", "/etc"), directory("d/up", 0o750)];
+      expect((await one.commit({ files })).sizeBytes).toBe(10 + 4);
+      expect(await one.texts()).toEqual({
+        d: "(directory)",
+        "d/a": "-> /etc",
+        "d/up": "(directory)",
+        empty: "now a file",
+      });
+      await one.commit({ files: [remove("d/a"), remove("d/up"), remove("empty")] });
+      expect(await one.texts()).toEqual({ d: "(directory)" });
+      expect((await store.sessions.byId(one.row.id))?.sizeBytes).toBe(0);
     });
 
     it("begins with epoch 1 and version 0, and with a higher epoch each time, over any connection", async () => {

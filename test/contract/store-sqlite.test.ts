@@ -50,11 +50,11 @@ describe("the SQLite file", () => {
       others++;
       timer = setImmediate(again);
     });
-    const files = [{ kind: "replace", path: "file", mode: 0o600, bytes }] as const;
+    const files = [{ kind: "file", path: "file", mode: 0o600, bytes }] as const;
     await store.state.commit({ sessionId: "large", ...taken, files, maxBytes: 2 ** 30 });
     clearImmediate(timer);
     expect(others).toBeGreaterThanOrEqual(5);
-    const [read] = await store.state.files({ kind: "session", id: "large" });
+    const read = await store.state.file({ kind: "session", id: "large" }, "file");
     expect(read?.bytes.length).toBe(bytes.length);
     expect(bytes.equals(read?.bytes ?? Buffer.alloc(0))).toBe(true);
     await store.close();
@@ -74,6 +74,7 @@ describe("the SQLite file", () => {
       "0003-audit",
       "0004-state",
       "0005-turns",
+      "0006-directories-and-links",
       "0007-leases",
     ]);
   });

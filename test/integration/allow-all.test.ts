@@ -201,6 +201,30 @@ describe("session.shell.exec", () => {
     await killRuntimes(squadron);
     expect(await run(alice, "s", "cat file deep/er/file")).toBe("kept\ntoo\n");
   });
+
+  it("finds its working directory again as it was: empty directories, links, permissions", async () => {
+    const squadron = await open();
+    const alice = await connect(squadron);
+    await alice.ask("session.create", { sessionId: "s" });
+    await run(
+      alice,
+      "s",
+      `mkdir -p empty/within shut; chmod 750 shut
+       printf '#!/bin/sh\\necho ran\\n' > tool; chmod 755 tool
+       ln -s ../tool shut/link; ln -s /nowhere dangling; ln -s empty dir-link; ln -s / root`,
+    );
+    const look = "find . -mindepth 1 -printf '%y %m %p %l\\n' | sort; shut/link";
+    const before = await run(alice, "s", look);
+    for (const line of ["d 750 ./shut ", "f 755 ./tool ", "l 777 ./dangling /nowhere", "ran"])
+      expect(before.split("\n")).toContain(line);
+    expect(before).toMatch(/^d \d+ \.\/empty\/within $/m);
+    await killRuntimes(squadron);
+    expect(await run(alice, "s", look)).toBe(before);
+    // And what was removed stays so.
+    await run(alice, "s", "rm -r empty root; mkdir root");
+    await killRuntimes(squadron);
+    expect(await run(alice, "s", "ls -F")).toBe("dangling@\ndir-link@\nroot/\nshut/\ntool*\n");
+  });
 });
 
 describe("work that no message in the node's queue has begun", () => {

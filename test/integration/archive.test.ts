@@ -18,6 +18,7 @@ import { importSessions } from "../../src/sessions/import-all.ts";
 import { exportSession, importSession } from "../../src/sessions/session-archive.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
+import { texts } from "../contract/rows.ts";
 import { startBareRuntime } from "../support/bare-runtime.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { modelKey, startTestNode, type TestNode } from "../support/test-node.ts";
@@ -211,9 +212,7 @@ describe("importing", () => {
       ...options,
     });
   const filesOf = async (id: string) =>
-    new Map(
-      (await store.state.files({ kind: "session", id })).map(({ path, bytes }) => [path, String(bytes)]),
-    );
+    new Map(Object.entries(texts(await store.state.files({ kind: "session", id }))));
 
   it("replaces the id where events have it and nowhere else, and leaves every other byte", async () => {
     const spoken = {
@@ -268,7 +267,7 @@ describe("importing", () => {
     const odd = Buffer.from([...Buffer.from('{"type":"old '), 0xff, 0xfe, ...Buffer.from('"}\n')]);
     appendFileSync(join(source, "events.jsonl"), odd);
     const { session } = await take(source);
-    const [log] = await store.state.files({ kind: "session", id: session.id });
+    const log = await store.state.file({ kind: "session", id: session.id }, "events.jsonl");
     expect(Buffer.from(log?.bytes ?? []).subarray(-odd.length)).toEqual(odd);
   });
 
@@ -326,6 +325,26 @@ describe("importing", () => {
     put("e", "e");
     expect(await outcomes(join(state, "e"))).toEqual([["e", "e"]]);
     await expect(outcomes(join(directory.path, "absent"))).rejects.toMatchObject({ code: "invalid_request" });
+  });
+
+  it("takes links as their text and empty directories, and an export leaves the links out", async () => {
+    const source = makeSource({ "events.jsonl": lines(start) });
+    mkdirSync(join(source, "files", "empty"), { recursive: true });
+    symlinkSync("/etc/passwd", join(source, "files", "out"));
+    const { session, files } = await take(source);
+    expect(files).toBe(1);
+    expect(Object.fromEntries(await filesOf(session.id))).toMatchObject({
+      files: "(directory)",
+      "files/empty": "(directory)",
+      "files/out": "-> /etc/passwd",
+    });
+    const to = join(directory.path, "exported");
+    await exportSession({ store, owner: alice, session: session.publicId, to, id: "it" });
+    expect(readdirSync(join(to, "it"), { recursive: true, encoding: "utf8" }).sort()).toEqual([
+      "events.jsonl",
+      "files",
+      "files/empty",
+    ]);
   });
 
   it("is not led out of the directory, nor an export out of its own", async () => {

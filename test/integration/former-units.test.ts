@@ -28,7 +28,7 @@ it("a session whose files an earlier version had in its state directory only goe
   });
   await store.close();
   const unit = createHash("sha256").update(row.unit).digest("hex").slice(0, 32);
-  for (const { path, bytes } of files) {
+  for (const { path, bytes } of files.filter((entry) => entry.kind === "file")) {
     const to = join(
       first.directory,
       "state",

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
 import { type Kysely, sql } from "kysely";
 import { SquadronError } from "../../kernel/errors.ts";
-import type { FileChange, FileScope, StoredFile } from "../store.ts";
+import type { FileChange, FileScope, StoredEntry } from "../store.ts";
 import type { Tables } from "./tables.ts";
 
 /** A file is read as one large chunk and a tail of at most so many small ones. */
@@ -34,6 +34,9 @@ const isInside = (path: string): boolean =>
   path.isWellFormed() &&
   !path.includes("\0") &&
   path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+
+const isTarget = (target: string): boolean =>
+  target !== "" && target.length <= maxPathLength && target.isWellFormed() && !target.includes("\0");
 
 const addChunk = (db: Kysely<Tables>, fileId: number, at: number, bytes: Uint8Array) =>
   sql`insert into file_chunks (file_id, at, sha256, bytes) values (${fileId}, ${at}, ${sha256(bytes)}, ${bytes})`.execute(
@@ -85,7 +88,7 @@ const append = async (
   const added = bytes.length === 0 ? 0 : 1;
   const { rows } = await sql<{ id: number; tail: number }>`
     update files set size = size + ${bytes.length}, tail = tail + ${added}
-    where kind = ${kind} and owner = ${owner} and path = ${path} and size = ${at}
+    where kind = ${kind} and owner = ${owner} and path = ${path} and entry = 'file' and size = ${at}
     returning id, tail`.execute(db);
   const [file] = rows;
   if (file === undefined)
@@ -106,23 +109,39 @@ const remove = async (db: Kysely<Tables>, { kind, owner }: Place, path: string):
   return -(rows[0]?.size ?? 0);
 };
 
-const replace = async (
-  db: Kysely<Tables>,
-  place: Place,
-  { path, mode, bytes }: Change<"replace">,
-): Promise<number> => {
+/** The columns of an entry beside its path. */
+const columnsOf = (entry: StoredEntry): { size: number; mode: number; target: string | null } => {
+  switch (entry.kind) {
+    case "file":
+      return { size: entry.bytes.length, mode: entry.mode, target: null };
+    case "directory":
+      return { size: 0, mode: entry.mode, target: null };
+    case "link":
+      if (!isTarget(entry.target))
+        throw new SquadronError("internal", `${JSON.stringify(entry.target)} is no text of a stored link.`);
+      return { size: Buffer.byteLength(entry.target), mode: 0, target: entry.target };
+  }
+};
+
+/** Puts an entry in place of what has its path. */
+const put = async (db: Kysely<Tables>, place: Place, entry: StoredEntry): Promise<number> => {
+  const { path } = entry;
+  const { size, mode, target } = columnsOf(entry);
   const removed = await remove(db, place, path);
   const { rows } = await sql<{ id: number }>`
-    insert into files (kind, owner, path, mode, size, tail)
-    values (${place.kind}, ${place.owner}, ${path}, ${mode}, ${bytes.length}, 0) returning id`.execute(db);
-  for (const { id } of rows) {
-    for (let at = 0; at < bytes.length; at += fullChunkBytes) {
-      // Each is some milliseconds in which the node does nothing else.
-      if (at > 0) await breathe();
-      await addChunk(db, id, at, bytes.subarray(at, at + fullChunkBytes));
+    insert into files (kind, owner, path, entry, mode, size, target, tail)
+    values (${place.kind}, ${place.owner}, ${path}, ${entry.kind}, ${mode}, ${size}, ${target}, 0)
+    returning id`.execute(db);
+  if (entry.kind === "file") {
+    for (const { id } of rows) {
+      for (let at = 0; at < size; at += fullChunkBytes) {
+        // Each is some milliseconds in which the node does nothing else.
+        if (at > 0) await breathe();
+        await addChunk(db, id, at, entry.bytes.subarray(at, at + fullChunkBytes));
+      }
     }
   }
-  return removed + bytes.length;
+  return removed + size;
 };
 
 /** Within a transaction. By how many bytes the scope has grown; throws `internal` when a change does not fit. */
@@ -140,40 +159,59 @@ export const changeFiles = async (
       case "append":
         grown += await append(db, place, change);
         break;
-      case "replace":
-        grown += await replace(db, place, change);
-        break;
       case "remove":
         grown += await remove(db, place, change.path);
+        break;
+      default:
+        grown += await put(db, place, change);
     }
   }
   return grown;
 };
 
-/** All files of the scope, or the one at `path`; throws `internal` when one is not as it was written. */
+interface FileRow {
+  readonly path: string;
+  readonly entry: StoredEntry["kind"];
+  readonly mode: number;
+  readonly size: number;
+  readonly target: string | null;
+}
+
+const entryOf = ({ path, entry, mode, size, target }: FileRow, chunks: readonly Chunk[]): StoredEntry => {
+  switch (entry) {
+    case "file": {
+      const bytes = joined(chunks, 0, path);
+      if (bytes.length !== size) throw damaged(path);
+      return { kind: "file", path, mode, bytes };
+    }
+    case "directory":
+      return { kind: "directory", path, mode };
+    case "link":
+      if (target === null) throw damaged(path);
+      return { kind: "link", path, target };
+  }
+};
+
+/** All entries of the scope, or the one at `path`; throws `internal` when a file is not as it was written. */
 export const readFiles = async (
   db: Kysely<Tables>,
   scope: FileScope,
   path?: string,
-): Promise<readonly StoredFile[]> => {
+): Promise<readonly StoredEntry[]> => {
   const { kind, owner } = placeOf(scope);
   // An empty file has no chunk.
-  const { rows } = await sql<{ path: string; mode: number; size: number } & (Chunk | { at: null })>`
-    select path, mode, size, at, sha256, bytes
+  const { rows } = await sql<FileRow & (Chunk | { at: null })>`
+    select path, entry, mode, size, target, at, sha256, bytes
     from files left join file_chunks on file_id = files.id
     where kind = ${kind} and owner = ${owner} ${path === undefined ? sql`` : sql`and path = ${path}`}
     order by path, at`.execute(db);
-  const found = new Map<string, { mode: number; size: number; chunks: Chunk[] }>();
+  const found = new Map<string, { file: FileRow; chunks: Chunk[] }>();
   for (const row of rows) {
-    const file = found.get(row.path) ?? { mode: row.mode, size: row.size, chunks: [] };
-    found.set(row.path, file);
-    if (row.at !== null) file.chunks.push(row);
+    const one = found.get(row.path) ?? { file: row, chunks: [] };
+    found.set(row.path, one);
+    if (row.at !== null) one.chunks.push(row);
   }
-  return [...found].map(([path, { mode, size, chunks }]) => {
-    const bytes = joined(chunks, 0, path);
-    if (bytes.length !== size) throw damaged(path);
-    return { path, mode, bytes };
-  });
+  return [...found.values()].map(({ file, chunks }) => entryOf(file, chunks));
 };
 
 /** Within a transaction. */

@@ -147,6 +147,13 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create index turns_open on turns (session_id) where ended_at is null",
     ),
   },
+  "0006-directories-and-links": {
+    up: statements(
+      // The scope has the name `kind` already.
+      "alter table files add column entry text not null default 'file' check (entry in ('file', 'directory', 'link'))",
+      "alter table files add column target text check ((target is not null) = (entry = 'link'))",
+    ),
+  },
   "0007-leases": {
     up: statements(
       // A node lives by renewing this one row; what it holds and where it waits counts as long as it lives.

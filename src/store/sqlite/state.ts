@@ -70,7 +70,10 @@ export const stateIn = (database: Database): StateStore => ({
 
   files: (scope) => database.query((db) => readFiles(db, scope)),
 
-  file: async (scope, path) => (await database.query((db) => readFiles(db, scope, path)))[0],
+  file: async (scope, path) => {
+    const [entry] = await database.query((db) => readFiles(db, scope, path));
+    return entry?.kind === "file" ? entry : undefined;
+  },
 
   usage: async () => {
     const { rows } = await database.query((db) =>

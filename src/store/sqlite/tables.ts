@@ -1,6 +1,14 @@
 import type { Generated, GeneratedAlways } from "kysely";
 import type { Isolation } from "../../kernel/isolation.ts";
-import type { AuditEntry, FileScope, KeyRow, SessionName, SessionRow, TurnRow } from "../store.ts";
+import type {
+  AuditEntry,
+  FileScope,
+  KeyRow,
+  SessionName,
+  SessionRow,
+  StoredEntry,
+  TurnRow,
+} from "../store.ts";
 
 /** SQLite has no booleans. */
 export type Flag = 0 | 1;
@@ -39,8 +47,13 @@ export interface FilesTable {
   /** Id of the session or key of the unit. */
   readonly owner: string;
   readonly path: string;
+  readonly entry: StoredEntry["kind"];
+  /** Of a link 0. */
   readonly mode: number;
+  /** Of a link that of its text, of a directory 0. */
   readonly size: number;
+  /** Text of a link, of nothing else. */
+  readonly target: string | null;
   /** Chunks that were appended since the last compaction. */
   readonly tail: number;
 }

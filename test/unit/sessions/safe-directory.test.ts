@@ -53,7 +53,7 @@ describe("a directory that somebody else may change", () => {
     const roots = [
       { base: directory.path, path: below, prefix: "", ignore: () => false, isLog: () => false },
     ];
-    const files = [{ path: "c/mine", mode: 0o600, bytes: Buffer.from("mine") }];
+    const files = [{ kind: "file", path: "c/mine", mode: 0o600, bytes: Buffer.from("mine") }] as const;
     mkdirSync(join(directory.path, ...below), { recursive: true });
     const child = spawn(process.execPath, ["-e", swapper, join(directory.path, "a"), outside.path]);
     try {

@@ -6,10 +6,12 @@ import {
   closeSync,
   existsSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -24,11 +26,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Root } from "../../../src/sessions/scan.ts";
 import { openWorkingCopy, type PendingChanges, restoreFiles } from "../../../src/sessions/working-copy.ts";
-import type { FileChange, StoredFile } from "../../../src/store/store.ts";
+import type { FileChange, StoredEntry } from "../../../src/store/store.ts";
 import { tempDir } from "../../support/temp.ts";
 import { within } from "../../support/wait.ts";
 
-type Files = Map<string, { readonly mode: number; readonly bytes: Buffer }>;
+type Files = Map<string, StoredEntry>;
 
 const maxBytes = 1_000_000;
 const below = [".copilot", "session-state", "s"] as const;
@@ -41,45 +43,63 @@ const rootAt = (base: string, path: readonly string[] = below): Root => ({
   isLog: (one) => one.endsWith(".jsonl"),
 });
 
+const file = (path: string, text: string | Buffer, mode = 0o600): StoredEntry => ({
+  kind: "file",
+  path,
+  mode,
+  bytes: Buffer.from(text),
+});
+
+const bytesIn = (files: Files, path: string): Buffer | undefined => {
+  const found = files.get(path);
+  return found?.kind === "file" ? Buffer.from(found.bytes) : undefined;
+};
+
 /** What a store makes of changes; it refuses those that do not fit. */
 const apply = (files: Files, changes: readonly FileChange[]): void => {
   for (const change of changes) {
-    const before = files.get(change.path);
     if (change.kind === "remove") files.delete(change.path);
-    else if (change.kind === "replace")
-      files.set(change.path, { mode: change.mode, bytes: Buffer.from(change.bytes) });
+    else if (change.kind !== "append") files.set(change.path, change);
     else {
-      expect(before?.bytes.length).toBe(change.at);
-      files.set(change.path, {
-        mode: before?.mode ?? -1,
-        bytes: Buffer.concat([before?.bytes ?? Buffer.alloc(0), change.bytes]),
-      });
+      const before = files.get(change.path);
+      if (before?.kind !== "file") throw new Error(`${change.path} is no file.`);
+      expect(before.bytes.length).toBe(change.at);
+      files.set(change.path, { ...before, bytes: Buffer.concat([before.bytes, change.bytes]) });
     }
   }
 };
+
+const permissions = (path: string): number => lstatSync(path).mode & 0o777;
 
 /** What a plain look at the directory finds, with whole lines of logs only. */
 const filesUnder = (directory: string, prefix = "", found: Files = new Map()): Files => {
   if (!existsSync(directory)) return found;
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = `${prefix}${entry.name}`;
-    if (entry.isDirectory()) filesUnder(join(directory, entry.name), `${path}/`, found);
-    else if (entry.isFile() && !path.endsWith(".lock")) {
-      const bytes = readFileSync(join(directory, entry.name));
+    const at = join(directory, entry.name);
+    if (path.endsWith(".lock")) continue;
+    if (entry.isDirectory()) {
+      found.set(path, { kind: "directory", path, mode: permissions(at) | 0o700 });
+      filesUnder(at, `${path}/`, found);
+    } else if (entry.isSymbolicLink()) found.set(path, { kind: "link", path, target: readlinkSync(at) });
+    else if (entry.isFile()) {
+      const bytes = readFileSync(at);
       const whole = path.endsWith(".jsonl") ? bytes.subarray(0, bytes.lastIndexOf("\n") + 1) : bytes;
-      found.set(path, { mode: statSync(join(directory, entry.name)).mode & 0o777, bytes: whole });
+      found.set(path, file(path, whole, permissions(at)));
     }
   }
   return found;
 };
 
-const shown = (files: Files) =>
-  [...files]
-    .map(([path, { mode, bytes }]) => ({ path, mode: mode.toString(8), bytes: bytes.toString("latin1") }))
-    .sort((one, other) => (one.path < other.path ? -1 : 1));
+const stored = (files: Files): readonly StoredEntry[] =>
+  [...files.values()].sort((one, other) => (one.path < other.path ? -1 : 1));
 
-const stored = (files: Files): readonly StoredFile[] =>
-  [...files].map(([path, { mode, bytes }]) => ({ path, mode, bytes }));
+const shown = (files: Files) =>
+  stored(files).map((entry) => ({
+    ...entry,
+    ...(entry.kind !== "link" && { mode: entry.mode.toString(8) }),
+    ...(entry.kind === "file" && { bytes: Buffer.from(entry.bytes).toString("latin1") }),
+  }));
 
 const restlessWriter = `
   const Database = require("better-sqlite3");
@@ -99,18 +119,33 @@ const restlessWriter = `
   process.stdout.write("begun");
   for (let n = 1; ; n++) step(n);`;
 
-const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
+const statOf = (path: string) => {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    // Something on the way is no directory.
+    return undefined;
+  }
+};
 
-/** A directory for the file, made even where a file is in its way. */
+const kindAt = (path: string): "file" | "directory" | "link" | undefined => {
+  const found = statOf(path);
+  if (found?.isDirectory()) return "directory";
+  if (found?.isSymbolicLink()) return "link";
+  return found && "file";
+};
+
+const isFile = (path: string): boolean => kindAt(path) === "file";
+
+/** A directory for the file, made even where something else is in its way. */
 const makeWayFor = (base: string, path: string): void => {
   const parts = dirname(path).split("/");
   for (const [at] of parts.entries()) {
     const parent = join(base, ...parts.slice(0, at + 1));
-    if (isFile(parent)) rmSync(parent);
+    if (kindAt(parent) !== "directory") rmSync(parent, { force: true });
   }
   mkdirSync(dirname(join(base, path)), { recursive: true });
-  if (existsSync(join(base, path)) && !isFile(join(base, path)))
-    rmSync(join(base, path), { recursive: true });
+  if (!isFile(join(base, path))) rmSync(join(base, path), { recursive: true, force: true });
 };
 
 const path = fc
@@ -127,7 +162,8 @@ type Step =
   | { readonly do: "append" | "rewrite" | "replace"; readonly path: string; readonly text: string }
   | { readonly do: "truncate"; readonly path: string; readonly part: number }
   | { readonly do: "overwrite"; readonly path: string; readonly at: number; readonly text: string }
-  | { readonly do: "delete" | "directory" | "chmod"; readonly path: string }
+  | { readonly do: "delete" | "directory" | "empty directory" | "chmod"; readonly path: string }
+  | { readonly do: "link"; readonly path: string; readonly target: string }
   | { readonly do: "commit" }
   | { readonly do: "refused" };
 
@@ -150,7 +186,23 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       text: fc.constantFrom("!", "??"),
     }),
   },
-  fc.record({ do: fc.constantFrom("delete" as const, "directory" as const, "chmod" as const), path }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constantFrom(
+        "delete" as const,
+        "directory" as const,
+        "empty directory" as const,
+        "chmod" as const,
+      ),
+      path,
+    }),
+  },
+  fc.record({
+    do: fc.constant("link" as const),
+    path,
+    target: fc.constantFrom("/nowhere", "y", "../..", "nowhere ü"),
+  }),
   { weight: 5, arbitrary: fc.record({ do: fc.constantFrom("commit" as const, "refused" as const) }) },
 );
 
@@ -187,14 +239,24 @@ const perform = (base: string, one: Exclude<Step, { do: "commit" | "refused" }>,
       break;
     }
     case "delete":
-      rmSync(file, { recursive: true, force: true });
+      if (kindAt(file) !== undefined) rmSync(file, { recursive: true });
       break;
     case "directory":
-      rmSync(file, { recursive: true, force: true });
+      if (kindAt(file) !== undefined) rmSync(file, { recursive: true });
       makeWayFor(base, `${one.path}/within`);
       break;
+    case "empty directory":
+      makeWayFor(base, one.path);
+      rmSync(file, { force: true });
+      mkdirSync(file);
+      break;
+    case "link":
+      makeWayFor(base, one.path);
+      rmSync(file, { force: true });
+      symlinkSync(one.target, file);
+      break;
     case "chmod":
-      if (isFile(file)) chmodSync(file, (statSync(file).mode & 0o777) ^ 0o044);
+      if (kindAt(file) === "file" || kindAt(file) === "directory") chmodSync(file, permissions(file) ^ 0o155);
   }
 };
 
@@ -237,14 +299,13 @@ describe("a working copy", () => {
 
   it("keeps what it restored through a log that goes on growing, line by whole line", async () => {
     await using directory = await tempDir("copy");
-    const log = { path: "events.jsonl", mode: 0o600, bytes: Buffer.from("one\n") };
     const copy = await restoreFiles({
       roots: [rootAt(directory.path)],
-      files: [log],
+      files: [file("events.jsonl", "one\n")],
       maxBytes,
       owner: undefined,
     });
-    const file = join(directory.path, ...below, "events.jsonl");
+    const log = join(directory.path, ...below, "events.jsonl");
     const next = async (): Promise<PendingChanges["files"]> => {
       const changes = await copy.changes();
       changes.accept();
@@ -253,42 +314,40 @@ describe("a working copy", () => {
       );
     };
     expect(await next()).toEqual([]);
-    appendFileSync(file, "two\nthr");
+    appendFileSync(log, "two\nthr");
     const two = { kind: "append", path: "events.jsonl", at: 4, bytes: Buffer.from("two\n") };
     expect(await next()).toEqual([two]);
-    appendFileSync(file, "e");
+    appendFileSync(log, "e");
     expect(await next()).toEqual([]);
-    appendFileSync(file, "e\n");
+    appendFileSync(log, "e\n");
     expect(await next()).toEqual([{ ...two, at: 8, bytes: Buffer.from("three\n") }]);
   });
 
   it("takes a database that changed inside and grew as a whole, not its new end alone", async () => {
     await using directory = await tempDir("copy");
     const page = Buffer.alloc(4096, "p");
-    const file = join(directory.path, ...below, "session.db");
+    const database = join(directory.path, ...below, "session.db");
     const copy = await restoreFiles({
       roots: [rootAt(directory.path)],
-      files: [{ path: "session.db", mode: 0o600, bytes: Buffer.concat([page, page]) }],
+      files: [file("session.db", Buffer.concat([page, page]))],
       maxBytes,
       owner: undefined,
     });
-    const fd = openSync(file, "r+");
+    const fd = openSync(database, "r+");
     writeSync(fd, "changed", 0);
     closeSync(fd);
-    appendFileSync(file, page);
+    appendFileSync(database, page);
     const { files } = await copy.changes();
-    expect(files.map(({ kind, path }) => ({ kind, path }))).toEqual([
-      { kind: "replace", path: "session.db" },
-    ]);
+    expect(files.map(({ kind, path }) => ({ kind, path }))).toEqual([{ kind: "file", path: "session.db" }]);
     const [change] = files;
     expect(change !== undefined && "bytes" in change && Buffer.from(change.bytes)).toEqual(
-      readFileSync(file),
+      readFileSync(database),
     );
   });
 
   it("takes users' files as they are, whatever they are called: an unended line, a change in the middle", async () => {
     await using directory = await tempDir("copy");
-    const file = join(directory.path, "data.jsonl");
+    const data = join(directory.path, "data.jsonl");
     const root: Root = { ...rootAt(directory.path, []), isLog: () => false };
     const copy = openWorkingCopy({ roots: [root], maxBytes });
     const model: Files = new Map();
@@ -296,14 +355,14 @@ describe("a working copy", () => {
       const changes = await copy.changes();
       apply(model, changes.files);
       changes.accept();
-      return model.get("data.jsonl")?.bytes.toString();
+      return bytesIn(model, "data.jsonl")?.toString();
     };
-    writeFileSync(file, '{"a":1}\n{"b":2}');
+    writeFileSync(data, '{"a":1}\n{"b":2}');
     expect(await storedText()).toBe('{"a":1}\n{"b":2}');
     const end = `${"x".repeat(200)}\n`;
-    writeFileSync(file, `{"a":1}\n${end}`);
+    writeFileSync(data, `{"a":1}\n${end}`);
     await storedText();
-    writeFileSync(file, `{"a":2}\n${end}more\n`);
+    writeFileSync(data, `{"a":2}\n${end}more\n`);
     expect(await storedText()).toBe(`{"a":2}\n${end}more\n`);
   });
 
@@ -319,18 +378,18 @@ describe("a working copy", () => {
     chmodSync(join(base, "closed"), 0o555);
     await restoreFiles({
       roots: [rootAt(directory.path)],
-      files: [{ path: "plan.md", mode: 0o640, bytes: Buffer.from("new") }],
+      files: [file("plan.md", "new", 0o640)],
       maxBytes,
       owner: undefined,
     });
     expect(readdirSync(base)).toEqual(["plan.md"]);
-    expect(shown(filesUnder(base))).toEqual([{ path: "plan.md", mode: "640", bytes: "new" }]);
+    expect(shown(filesUnder(base))).toEqual([{ kind: "file", path: "plan.md", mode: "640", bytes: "new" }]);
   });
 
   it("refuses stored paths that lead out", async () => {
     await using directory = await tempDir("copy");
     for (const path of ["../out", "a/../../out", "/out", "a//b", ".", "a/."]) {
-      const files = [{ path, mode: 0o600, bytes: Buffer.from("x") }];
+      const files = [file(path, "x")];
       await expect(
         restoreFiles({ roots: [rootAt(directory.path)], files, maxBytes, owner: undefined }),
         path,
@@ -355,8 +414,11 @@ describe("a working copy whose directory is a hostile one", () => {
       mkdirSync(join(directory.path, ...way.slice(0, level)), { recursive: true });
       const target = join(outside.path, ...way.slice(0, Math.min(level + 1, below.length)));
       symlinkSync(target, join(directory.path, ...way.slice(0, level + 1)));
-      expect((await changesOf(directory.path)).files, `level ${level}`).toEqual([]);
-      const files = [{ path: "inside/mine", mode: 0o600, bytes: Buffer.from("mine") }];
+      const link = { kind: "link", path: "inside", target };
+      expect((await changesOf(directory.path)).files, `level ${level}`).toEqual(
+        level < below.length ? [] : [link],
+      );
+      const files = [file("inside/mine", "mine")];
       await restoreFiles({ roots: [rootAt(directory.path)], files, maxBytes, owner: undefined });
       expect(shown(filesUnder(outside.path)), `level ${level}`).toEqual(before);
       const mine = join(directory.path, ...below, "inside", "mine");
@@ -364,16 +426,60 @@ describe("a working copy whose directory is a hostile one", () => {
     }
   });
 
-  it("takes no link to a file, fifo, socket or name that is no text, and is not blocked by any", async () => {
+  it("takes of a link its text alone, no fifo, socket or name that is no text, and is not blocked by any", async () => {
     await using directory = await tempDir("copy");
     const base = join(directory.path, ...below);
     mkdirSync(base, { recursive: true });
     symlinkSync("/etc/passwd", join(base, "link"));
     execFileSync("mkfifo", [join(base, "fifo")]);
     writeFileSync(Buffer.concat([Buffer.from(`${base}/`), Buffer.from([0xff])]), "not a name");
+    symlinkSync(Buffer.from([0x2f, 0xff]), join(base, "no text"));
     writeFileSync(join(base, "two\nlines"), "taken");
     const { files } = await changesOf(directory.path);
-    expect(files.map(({ path }) => path)).toEqual(["two\nlines"]);
+    expect([...files].sort((one, other) => (one.path < other.path ? -1 : 1))).toMatchObject([
+      { kind: "link", path: "link", target: "/etc/passwd" },
+      { kind: "file", path: "two\nlines" },
+    ]);
+  });
+
+  it("puts links back that lead out, and goes through none of them, then or later", async () => {
+    await using outside = await tempDir("copy-outside");
+    await using directory = await tempDir("copy");
+    mkdirSync(join(outside.path, "closed"), { mode: 0o500 });
+    writeFileSync(join(outside.path, "victim"), "theirs");
+    const before = shown(filesUnder(outside.path));
+    const targets = {
+      dir: outside.path,
+      file: join(outside.path, "victim"),
+      dangling: join(outside.path, "new"),
+    };
+    const links = Object.entries(targets).map(
+      ([path, target]): StoredEntry => ({ kind: "link", path, target }),
+    );
+    const roots = [rootAt(directory.path)];
+    const restore = (files: readonly StoredEntry[]) =>
+      restoreFiles({ roots, files, maxBytes, owner: undefined });
+
+    const copy = await restore(links);
+    const base = join(directory.path, ...below);
+    for (const [name, target] of Object.entries(targets)) expect(readlinkSync(join(base, name))).toBe(target);
+    expect((await copy.changes()).files).toEqual([]);
+    // A store that says so of the same paths, whoever wrote it: the links make way.
+    for (const path of Object.keys(targets)) {
+      await restore([
+        ...links,
+        { kind: "directory", path, mode: 0o777 },
+        file(`${path}/mine`, "mine", 0o666),
+      ]);
+      expect(readFileSync(join(base, path, "mine"), "utf8")).toBe("mine");
+      await restore([...links, file(path, "mine", 0o666)]);
+      expect(kindAt(join(base, path))).toBe("file");
+    }
+    // Emptied and removed, they are removed alone.
+    await restore(links);
+    await restore([]);
+    expect(shown(filesUnder(outside.path))).toEqual(before);
+    expect(permissions(join(outside.path, "closed"))).toBe(0o500);
   });
 
   it.each(["huge.bin", "events.jsonl"])("refuses a file of a terabyte at once: %s", async (name) => {
@@ -425,7 +531,8 @@ describe("a database in a working copy", () => {
   /** What SQLite makes of the stored files: how many rows, when nothing in them is torn. */
   const rowsIn = async (files: Files): Promise<unknown> => {
     await using directory = await tempDir("copy-database");
-    for (const [name, { bytes }] of files) writeFileSync(join(directory.path, name), bytes);
+    for (const name of files.keys())
+      writeFileSync(join(directory.path, name), bytesIn(files, name) ?? Buffer.alloc(0));
     const database = new Database(join(directory.path, "session.db"), { fileMustExist: true });
     try {
       expect(database.pragma("integrity_check", { simple: true })).toBe("ok");

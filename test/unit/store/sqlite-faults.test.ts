@@ -189,7 +189,7 @@ test("what was acknowledged is there after kill -9, and nothing of a commit with
        const bytes = Buffer.from("0123456789");
        for (let version = 1; ; version++) {
          const files = [{ kind: "append", path: "log", at: (version - 1) * 10, bytes },
-           { kind: "replace", path: "version", mode: 0o600, bytes: Buffer.from(String(version)) }];
+           { kind: "file", path: "version", mode: 0o600, bytes: Buffer.from(String(version)) }];
          await store.state.commit({ sessionId: ${JSON.stringify(one.row.id)}, epoch: 1, version, maxBytes: 1e9, files });
          console.log(version);
        }`,

@@ -1,8 +1,7 @@
 /** A Squadron node in a process of its own, so that its costs can be told from the benchmark's. */
 import { Secret } from "../src/kernel/secret.ts";
 import { type SquadronNode, startNode } from "../src/node.ts";
-import { emptyRecord } from "../src/sessions/record.ts";
-import { unitOf } from "../src/sessions/unit.ts";
+import { newSession } from "../src/sessions/new-session.ts";
 import { testConfig } from "../test/support/test-node.ts";
 import {
   keeper,
@@ -43,30 +42,9 @@ const configure = () => {
 };
 
 const makeUnkept = async ({ store }: SquadronNode, name: string): Promise<void> => {
-  const id = crypto.randomUUID();
-  const owner = userName(0);
-  const unit = unitOf(settings.isolation, { tenant, user: owner }, id);
-  const now = Date.now();
+  const owner = { tenant, user: userName(0) };
   await store.sessions.create(
-    {
-      id,
-      publicId: `ses_${id}`,
-      tenant,
-      owner,
-      unit: unit.key,
-      isolation: unit.isolation,
-      createdAt: now,
-      updatedAt: now,
-      lastUsedAt: now,
-      title: null,
-      record: JSON.stringify(emptyRecord),
-      createdUpstream: false,
-      ephemeral: true,
-      visibility: "private",
-      inputTokens: 0,
-      outputTokens: 0,
-      ttlMs: null,
-    },
+    { ...newSession(owner, settings.isolation, Date.now()), ephemeral: true },
     name,
   );
 };

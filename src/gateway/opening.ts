@@ -1,10 +1,10 @@
 import { SquadronError } from "../kernel/errors.ts";
-import { newId, newUuid } from "../kernel/ids.ts";
+import { newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { judgeAgain } from "../policy/judge.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import { newSession } from "../sessions/new-session.ts";
 import { emptyRecord, recordAfterResume, type SessionRecord } from "../sessions/record.ts";
-import { unitOf } from "../sessions/unit.ts";
 import type { NewSession, SessionRow } from "../store/store.ts";
 import { splitParameters } from "./declarations.ts";
 import { unlessDeleted } from "./deleted.ts";
@@ -39,26 +39,11 @@ const claim = async (
     }
     if (existing !== undefined) return { row: existing, made: false };
     services.admit();
-    const id = newUuid();
-    const now = clock.now();
-    const unit = unitOf(policy.isolation, principal, id);
     const row: NewSession = {
-      id,
-      publicId: newId("ses"),
-      tenant,
-      owner: user,
-      unit: unit.key,
-      isolation: unit.isolation,
-      createdAt: now,
-      updatedAt: now,
-      lastUsedAt: now,
-      title: null,
-      record: JSON.stringify(traits.ephemeral ? emptyRecord : firstRecord(params)),
-      createdUpstream: false,
+      ...newSession(principal, policy.isolation, clock.now()),
+      ...(!traits.ephemeral && { record: JSON.stringify(firstRecord(params)) }),
       ephemeral: traits.ephemeral,
       visibility: traits.visibility,
-      inputTokens: 0,
-      outputTokens: 0,
       ttlMs: traits.ttlMs ?? null,
     };
     const place = traits.ephemeral ? undefined : await quota.take(principal, policy.limits);

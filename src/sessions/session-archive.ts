@@ -3,14 +3,14 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
-import { newId, newUuid } from "../kernel/ids.ts";
+import { newUuid } from "../kernel/ids.ts";
 import type { Isolation } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import type { NewSession, OwnedSession, Store, StoredEntry, StoredFile } from "../store/store.ts";
 import { beginOf, logPath, renamedLog, renamedWorkspace, workspacePath } from "./history-ids.ts";
 import { recordOfLog } from "./history-record.ts";
+import { newSession } from "./new-session.ts";
 import { isPassing, isSessionLog } from "./roots.ts";
-import { unitOf } from "./unit.ts";
 import { openWorkingCopy, restoreFiles } from "./working-copy.ts";
 
 const maxTitleLength = 500;
@@ -105,29 +105,15 @@ export const importSession = async (options: ImportOptions): Promise<Imported> =
     throw unusable(
       `${directory} holds no session: ${logPath}, which begins with session.start, is not there. Name a directory such as ~/.copilot/session-state/ID.`,
     );
-  const id = newUuid();
   const now = clock.now();
   const name = options.name ?? begin.id;
-  const unit = unitOf(isolation, owner, id);
   const session: NewSession = {
-    id,
-    publicId: newId("ses"),
-    tenant: owner.tenant,
-    owner: owner.user,
-    unit: unit.key,
-    isolation: unit.isolation,
+    ...newSession(owner, isolation, now),
     createdAt: begin.startedAt ?? now,
-    updatedAt: now,
-    lastUsedAt: now,
     title: titleOf(files),
     record: JSON.stringify(recordOfLog(log)),
-    createdUpstream: false,
-    ephemeral: false,
-    visibility: "private",
-    inputTokens: 0,
-    outputTokens: 0,
-    ttlMs: null,
   };
+  const { id } = session;
   if ((await store.sessions.create(session, name)) === "name_taken")
     throw new SquadronError("name_taken", `${owner.user} has a session named ${name} already.`);
   try {

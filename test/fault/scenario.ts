@@ -68,6 +68,14 @@ const setupErrorsOf = (calls: readonly Call[]): Readonly<Record<string, number>>
   return counts;
 };
 
+/** What is wrong with a message that ended as none may here. */
+export const unexpected = ({ session, marker, outcome }: Attempt): Violation => ({
+  kind: "unexpected_error",
+  session,
+  marker,
+  detail: JSON.stringify(outcome),
+});
+
 /** Load, faults in rounds, quiet, one more message into every session, and the checker's judgement. */
 export const runFaults = async (
   { rounds, seed, clients, say, evidenceFile }: ScenarioOptions,
@@ -106,18 +114,9 @@ export const runFaults = async (
   const ran = ({ session, marker }: Attempt): boolean =>
     said.get(session)?.some(({ role, content }) => role === "user" && content.startsWith(`${marker} `)) ===
     true;
-  const unexpected = during
-    .filter((attempt) => plan.expects?.(attempt, ran(attempt)) === false)
-    .map(
-      ({ session, marker, outcome }): Violation => ({
-        kind: "unexpected_error",
-        session,
-        marker,
-        detail: JSON.stringify(outcome),
-      }),
-    );
+  const others = during.filter((attempt) => plan.expects?.(attempt, ran(attempt)) === false).map(unexpected);
   return {
-    violations: [...findViolations(evidence), ...dead, ...unreadable, ...unexpected],
+    violations: [...findViolations(evidence), ...dead, ...unreadable, ...others],
     outcomes: tally(journal),
     slowestMs: slowestOf(during, journal.faults),
     faults: journal.faults.length,

@@ -6,15 +6,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { findLauncher } from "../../src/fleet/box.ts";
-import { createFleet } from "../../src/fleet/fleet.ts";
-import { systemClock } from "../../src/kernel/clock.ts";
 import { Secret } from "../../src/kernel/secret.ts";
-import { createLog } from "../../src/telemetry/log.ts";
-import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { runtimeBinary } from "../support/bare-runtime.ts";
 import { tempDir } from "../support/temp.ts";
 import { eventually, within } from "../support/wait.ts";
-import { isAlive, nobody, processesOf, runtimes, testFleet, user } from "./fixtures/fleet.ts";
+import { fleetOn, isAlive, processesOf, testFleet, user } from "./fixtures/fleet.ts";
 
 const script = async (directory: string, body: string): Promise<string> => {
   const path = join(directory, "runtime");
@@ -200,28 +196,14 @@ test("what shells of a killed node's runtime are left ends when the next node st
   const statePath = join(dir.path, "state");
   const { child, pid } = await owner(statePath, "sleep 600");
   await expect.poll(() => processesOf(statePath).length).toBeGreaterThanOrEqual(2);
-  const living = createFleet({
-    config: runtimes,
-    statePath,
-    clock: systemClock,
-    log: createLog({ level: "silent" }),
-    metrics: createMetrics(),
-    serve: nobody,
-  });
+  const living = fleetOn(statePath);
   await living.close();
   // The node lives: nothing of it has been touched.
   expect(isAlive(pid)).toBe(true);
   child.kill("SIGKILL");
   await expect.poll(() => isAlive(pid), { timeout: 5_000, interval: 5 }).toBe(false);
   expect(processesOf(statePath).length).toBeGreaterThan(0);
-  const next = createFleet({
-    config: runtimes,
-    statePath,
-    clock: systemClock,
-    log: createLog({ level: "silent" }),
-    metrics: createMetrics(),
-    serve: nobody,
-  });
+  const next = fleetOn(statePath);
   await next.close();
   expect(processesOf(statePath)).toEqual([]);
 });

@@ -1,11 +1,7 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { systemClock } from "../../src/kernel/clock.ts";
+import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import { isObject, type JsonObject } from "../../src/kernel/json.ts";
 import {
   callsOnWake,
@@ -19,42 +15,11 @@ import {
   type SessionRecord,
 } from "../../src/sessions/record.ts";
 import { createPathApprovals } from "../../src/sessions/record-approvals.ts";
-import { createPeer } from "../../src/wire/peer.ts";
-import { cleanEnvironment, runtimeBinary } from "../support/bare-runtime.ts";
+import { type SessionEvent, startPipedRuntime } from "../support/piped-runtime.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { eventually } from "../support/wait.ts";
 
 const sessionId = "session";
-
-interface Event {
-  readonly type: string;
-  readonly data: Record<string, unknown>;
-  readonly agentId?: string;
-}
-
-/** A model that says nothing much, or calls the tool `NAME` with `JSON` when asked to `CALL NAME JSON`. */
-const model = createServer(async (request, response) => {
-  let body = "";
-  for await (const part of request) body += part;
-  const { messages } = JSON.parse(body) as { messages: { role: string; content: unknown }[] };
-  const last = messages.at(-1);
-  const call = last?.role === "user" ? /CALL ([\w-]+) (\{.*\})/.exec(JSON.stringify(last.content)) : null;
-  const name = call?.[1];
-  const tool = { index: 0, id: `call-${messages.length}`, type: "function" };
-  const delta =
-    name === undefined
-      ? { role: "assistant", content: "yes" }
-      : { tool_calls: [{ ...tool, function: { name, arguments: JSON.parse(`"${call?.[2]}"`) } }] };
-  const base = { id: "c", object: "chat.completion.chunk", created: 1, model: "m1" };
-  const end = {
-    ...base,
-    choices: [{ index: 0, delta: {}, finish_reason: name === undefined ? "stop" : "tool_calls" }],
-  };
-  response.writeHead(200, { "content-type": "text/event-stream" });
-  for (const chunk of [{ ...base, choices: [{ index: 0, delta }] }, end])
-    response.write(`data: ${JSON.stringify(chunk)}\n\n`);
-  response.end("data: [DONE]\n\n");
-});
 
 /** A server for MCP of one tool. */
 const mcpServer = `
@@ -71,54 +36,17 @@ const mcpServer = `
   });`;
 
 const startRuntime = async () => {
-  const home = await tempDir("record");
-  const child = spawn(runtimeBinary(), ["--headless", "--no-auto-update", "--no-auto-login", "--stdio"], {
-    cwd: home.path,
-    env: cleanEnvironment(home.path),
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  const exited = once(child, "exit");
-  const killNow = () => child.kill("SIGKILL");
-  process.once("exit", killNow);
-  const events: Event[] = [];
-  const heard = { event: (_event: Event): void => {} };
-  const peer = createPeer({
-    input: child.stdout,
-    output: child.stdin,
-    clock: systemClock,
-    handler: {
-      request: async () => ({}),
-      notification: (frame) => {
-        const params = frame.params();
-        if (frame.method !== "session.event" || !isObject(params)) return;
-        events.push(params.event as Event);
-        heard.event(params.event as Event);
-      },
+  const events: SessionEvent[] = [];
+  const heard = { event: (_event: SessionEvent): void => {} };
+  const piped = await startPipedRuntime({
+    heard: (event) => {
+      events.push(event);
+      heard.event(event);
     },
   });
-  const call = async (method: string, params: JsonObject = {}): Promise<unknown> =>
-    (await peer.request(method, { ...params, sessionId }, { timeoutMs: 20_000 })).result();
-  let running = true;
-  const kill = async () => {
-    if (!running) return;
-    running = false;
-    process.off("exit", killNow);
-    killNow();
-    await exited;
-    peer.close();
-  };
-  await peer.request("connect", { supportedTaskKinds: ["agent"] }, { timeoutMs: 20_000 });
-  return {
-    home: home.path,
-    events,
-    heard,
-    call,
-    kill,
-    [Symbol.asyncDispose]: async () => {
-      await kill();
-      await home.remove();
-    },
-  };
+  const call = (method: string, params: JsonObject = {}): Promise<unknown> =>
+    piped.request(method, { ...params, sessionId });
+  return { ...piped, events, heard, call };
 };
 type Runtime = Awaited<ReturnType<typeof startRuntime>>;
 
@@ -153,18 +81,16 @@ const turn = async (runtime: Runtime, prompt: string, answer: JsonObject = { kin
   return runtime.events.slice(from).filter(({ type }) => type === "permission.requested").length;
 };
 
-let address = "";
+let model: ScriptedModel;
 let scratch: TempDir;
 beforeAll(async () => {
   scratch = await tempDir("record-skills");
   await mkdir(join(scratch.path, "one"));
   await writeFile(join(scratch.path, "one", "SKILL.md"), "---\nname: one\ndescription: d\n---\nDo it.\n");
-  await new Promise<void>((resolve) => model.listen(0, "127.0.0.1", resolve));
-  address = `http://127.0.0.1:${(model.address() as AddressInfo).port}/v1`;
+  model = await startScriptedModel();
 });
 afterAll(async () => {
-  model.closeAllConnections();
-  model.close();
+  await model.close();
   await scratch.remove();
 });
 
@@ -176,7 +102,7 @@ const connection = {
 };
 const parameters = (): JsonObject => ({
   model: "m1",
-  provider: { type: "openai", baseUrl: address, apiKey: "none" },
+  provider: { type: "openai", baseUrl: model.url, apiKey: "none" },
   envValueMode: "direct",
   enableSkills: true,
   skillDirectories: [scratch.path],
@@ -273,7 +199,7 @@ const asks =
   (prompt: string): Read =>
   (runtime) =>
     turn(runtime, prompt);
-const bash = 'CALL bash {"command":"mkdir -p there","description":"d"}';
+const bash = '[[call bash {"command":"mkdir -p there","description":"d"}]]';
 
 interface Case {
   readonly what: string;
@@ -361,10 +287,14 @@ const cases: readonly Case[] = [
   },
   ...(
     [
-      ["a tool of the client", "CALL foo {}", { kind: "custom-tool", toolName: "foo" }],
+      ["a tool of the client", "[[call foo {}]]", { kind: "custom-tool", toolName: "foo" }],
       ["a shell command", bash, { kind: "commands", commandIdentifiers: ["mkdir -p there"] }],
-      ["a tool of an MCP server", "CALL one-look {}", { kind: "mcp", serverName: "one", toolName: "look" }],
-      ["reading in a path", 'CALL view {"path":"/usr/bin"}', { kind: "read" }],
+      [
+        "a tool of an MCP server",
+        "[[call one-look {}]]",
+        { kind: "mcp", serverName: "one", toolName: "look" },
+      ],
+      ["reading in a path", '[[call view {"path":"/usr/bin"}]]', { kind: "read" }],
     ] as const
   ).map(
     ([what, prompt, approval]): Case => ({
@@ -377,10 +307,10 @@ const cases: readonly Case[] = [
     what: "that approvals were reset",
     change: async (session, runtime) => {
       const approval = { kind: "custom-tool", toolName: "foo" };
-      await turn(runtime, "CALL foo {}", { kind: "approve-for-session", approval });
+      await turn(runtime, "[[call foo {}]]", { kind: "approve-for-session", approval });
       await session.change("session.permissions.resetSessionApprovals");
     },
-    read: asks("CALL foo {}"),
+    read: asks("[[call foo {}]]"),
   },
 ];
 

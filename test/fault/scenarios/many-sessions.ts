@@ -6,7 +6,7 @@ import { createJournal, tally } from "../journal.ts";
 import { attempt } from "../load.ts";
 import { beforeRetry } from "../pause.ts";
 import { createRandom } from "../random.ts";
-import type { Scenario } from "../scenario.ts";
+import { type Scenario, unexpected } from "../scenario.ts";
 import { createSdkActor } from "../sdk-actor.ts";
 import { createWorld, users } from "../world.ts";
 
@@ -109,14 +109,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say, evide
         ];
   const cut = journal.attempts
     .filter(({ outcome }) => outcome.kind !== "answered" && outcome.kind !== "refused")
-    .map(
-      ({ session, marker, outcome }): Violation => ({
-        kind: "unexpected_error",
-        session,
-        marker,
-        detail: JSON.stringify(outcome),
-      }),
-    );
+    .map(unexpected);
   return {
     violations: [...findViolations(evidence), ...unreadable, ...over, ...cut],
     outcomes: tally(journal),

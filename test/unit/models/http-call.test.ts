@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { eventually } from "../../support/wait.ts";
-import { bodyOf, modelUrl, routeTo, startGateway } from "./pipe.ts";
+import { bodyOf, type GatewayOptions, gatewayIn, modelUrl, routeTo, startGateway } from "./pipe.ts";
 import { deadPort, sse, startProvider } from "./servers.ts";
 
 const chatEvents = [
@@ -19,11 +19,7 @@ beforeEach(() => {
 });
 afterEach(() => stack.disposeAsync());
 
-const gatewayWith = (options: Parameters<typeof startGateway>[0]) => {
-  const started = startGateway(options);
-  stack.defer(() => started.gateway.close());
-  return started;
-};
+const gatewayWith = (options: GatewayOptions) => gatewayIn(stack, options);
 const providerWith = async (...args: Parameters<typeof startProvider>) =>
   stack.use(await startProvider(...args));
 

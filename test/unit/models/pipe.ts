@@ -93,20 +93,20 @@ export interface LogLine {
   readonly message: string;
 }
 
+export interface GatewayOptions {
+  readonly routes?: ModelRoute[];
+  readonly allowModels?: string[];
+  readonly granted?: boolean;
+  readonly caFiles?: string[];
+  readonly retries?: number;
+  readonly idleTimeoutMs?: number;
+  readonly environment?: Record<string, string>;
+  readonly maxBodyBytes?: number;
+  readonly maxCallsPerRuntime?: number;
+}
+
 /** A gateway with one runtime, for tests. */
-export const startGateway = (
-  options: {
-    routes?: ModelRoute[];
-    allowModels?: string[];
-    granted?: boolean;
-    caFiles?: string[];
-    retries?: number;
-    idleTimeoutMs?: number;
-    environment?: Record<string, string>;
-    maxBodyBytes?: number;
-    maxCallsPerRuntime?: number;
-  } = {},
-) => {
+export const startGateway = (options: GatewayOptions = {}) => {
   const { peer, pipe } = fakePipe();
   const usage: { sessionId: string; usage: Usage }[] = [];
   const lines: LogLine[] = [];
@@ -155,6 +155,13 @@ export const startGateway = (
     return finished(requestId);
   };
   return { gateway, runtime, pipe, usage, lines, start, send, finished, call };
+};
+
+/** The same, closed with the test's other things. */
+export const gatewayIn = (stack: AsyncDisposableStack, options: GatewayOptions) => {
+  const started = startGateway(options);
+  stack.defer(() => started.gateway.close());
+  return started;
 };
 
 export const routeTo = (target: string, more: Partial<ModelRoute> = {}): ModelRoute => ({

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { eventually } from "../../support/wait.ts";
-import { bodyOf, routeTo, startGateway } from "./pipe.ts";
+import { bodyOf, type GatewayOptions, gatewayIn, routeTo } from "./pipe.ts";
 import { startConnectProxy, startProvider, startWsProvider } from "./servers.ts";
 
 const socketUrl = "ws://models.squadron.internal/v1/responses";
@@ -19,9 +19,8 @@ beforeEach(() => {
 });
 afterEach(() => stack.disposeAsync());
 
-const gatewayWith = (options: Parameters<typeof startGateway>[0]) => {
-  const started = startGateway(options);
-  stack.defer(() => started.gateway.close());
+const gatewayWith = (options: GatewayOptions) => {
+  const started = gatewayIn(stack, options);
   const open = () => started.start(socketUrl, { method: "GET", transport: "websocket" });
   const say = (id: string, data: string) => started.send(id, data, { end: false });
   return { ...started, open, say };

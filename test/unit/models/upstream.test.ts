@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import { tempDir } from "../../support/temp.ts";
-import { bodyOf, modelUrl, routeTo, startGateway } from "./pipe.ts";
+import { bodyOf, type GatewayOptions, gatewayIn, modelUrl, routeTo, startGateway } from "./pipe.ts";
 import { deadPort, makeCertificates, sse, startConnectProxy, startProvider } from "./servers.ts";
 
 let certificates: ReturnType<typeof makeCertificates>;
@@ -17,11 +17,7 @@ beforeEach(() => {
 });
 afterEach(() => stack.disposeAsync());
 
-const gatewayWith = (options: Parameters<typeof startGateway>[0]) => {
-  const started = startGateway(options);
-  stack.defer(() => started.gateway.close());
-  return started;
-};
+const gatewayWith = (options: GatewayOptions) => gatewayIn(stack, options);
 
 describe("connections to providers", () => {
   test("an authority of models.caFiles is trusted, another is not", async () => {

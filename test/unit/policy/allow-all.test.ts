@@ -1,24 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { allowEverything } from "../../../src/config/config.ts";
-import { SquadronError } from "../../../src/kernel/errors.ts";
 import { judgeCall } from "../../../src/policy/judge.ts";
 import { methodEntries } from "../../../src/wire/method-table.ts";
-import { policyWith } from "./policy.ts";
+import { policyWith, refusal } from "./policy.ts";
 
 const closed = policyWith();
 /** Every switch but `all`. */
 const widest = policyWith({ ...allowEverything, all: false });
 const all = policyWith(allowEverything);
-
-const refusal = (run: () => unknown): SquadronError => {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof SquadronError) return error;
-    throw error;
-  }
-  throw new Error("It was allowed.");
-};
 
 const requests = methodEntries().filter(({ scope }) => scope === "global" || scope === "session");
 const opened = requests.filter(({ withAll }) => withAll !== undefined);

@@ -3,17 +3,7 @@ import { describe, expect, test } from "vitest";
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import { judgeCall } from "../../../src/policy/judge.ts";
 import { methodEntries } from "../../../src/wire/method-table.ts";
-import { policyWith } from "./policy.ts";
-
-const refusal = (run: () => unknown): SquadronError => {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof SquadronError) return error;
-    throw error;
-  }
-  throw new Error("It was allowed.");
-};
+import { policyWith, refusal } from "./policy.ts";
 
 const plain = policyWith();
 const judge = (method: string, params?: unknown, policy = plain) => judgeCall(policy, method, params);

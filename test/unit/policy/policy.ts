@@ -1,4 +1,5 @@
 import type { Allow, Policy } from "../../../src/config/config.ts";
+import { SquadronError } from "../../../src/kernel/errors.ts";
 
 /** A policy as tenants have it when nobody configured anything, but for what a test opens. */
 export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
@@ -25,3 +26,14 @@ export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
     ...allow,
   },
 });
+
+/** The error with which it is refused. */
+export const refusal = (run: () => unknown): SquadronError => {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof SquadronError) return error;
+    throw error;
+  }
+  throw new Error("It was allowed.");
+};

@@ -1,4 +1,5 @@
 import type { Config } from "./config/config.ts";
+import { createCoordination } from "./coordination/coordination.ts";
 import { createFleet, type Fleet } from "./fleet/fleet.ts";
 import { bundledRuntimeVersion } from "./fleet/runtime-version.ts";
 import { requireSandbox } from "./fleet/sandbox/host.ts";
@@ -7,6 +8,7 @@ import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type HttpServer, openHttp } from "./http/http.ts";
 import { createIdentity, ensureFirstAdminKey, type Identity } from "./identity/identity.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
+import { newUuid } from "./kernel/ids.ts";
 import { createParts, type Parts } from "./kernel/parts.ts";
 import type { Secret } from "./kernel/secret.ts";
 import { createModelCatalog } from "./models/catalog.ts";
@@ -83,8 +85,23 @@ const build = async (
   parts.defer(() => lock.release());
   await requireSandbox(config.runtimes.sandbox, config.state.path);
   const metrics = createMetrics();
-  const store = await openStore(config.store.url);
+  const holder = newUuid();
+  const store = await openStore(config.store.url, { clock, holder });
   parts.defer(() => store.close());
+  const { leaseTtlMs } = config.coordination;
+  await store.leases.enter({ holder, directory: lock.directory, until: clock.now() + leaseTtlMs });
+  const coordination = createCoordination({
+    table: store.leases,
+    holder,
+    ttlMs: leaseTtlMs,
+    clock,
+    onLost(name) {
+      metrics.leaseLost();
+      log.warn({ name }, "this node has lost what it held: another one may have it");
+    },
+    onFailure: (error) => log.warn({ error }, "the node could not show that it lives"),
+  });
+  parts.defer(() => coordination.close());
   const interrupted = await store.turns.settleAll(clock.now());
   if (interrupted > 0) log.warn({ interrupted }, "turns of an earlier node were interrupted by its end");
   const identity = createIdentity({ keys: config.auth.keys, store, clock });
@@ -109,7 +126,12 @@ const build = async (
     log,
     maxBytes: config.defaults.limits.maxSizeBytes,
   });
-  const units = createUnitStates({ store, maxBytes: config.defaults.limits.maxSizeBytes });
+  const units = createUnitStates({
+    store,
+    holdings: coordination.holdings,
+    log,
+    maxBytes: config.defaults.limits.maxSizeBytes,
+  });
   const fleet = createFleet({
     config: config.runtimes,
     statePath: config.state.path,
@@ -129,6 +151,7 @@ const build = async (
     clock,
     store,
     units,
+    holdings: coordination.holdings,
     fleet,
     log,
     metrics,

@@ -81,6 +81,7 @@ export const buildConfig = (file: File, tenants: ReadonlyMap<string, FilePolicy>
     },
     state: { path: resolve(base, file.state.path) },
     store: { url: `sqlite:${resolve(base, file.store.url.slice("sqlite:".length))}` },
+    coordination: { leaseTtlMs: file.coordination.leaseTtl },
     telemetry: file.telemetry,
   };
 };

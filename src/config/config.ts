@@ -121,6 +121,8 @@ export interface Config {
   readonly models: ModelsConfig;
   readonly state: { readonly path: string };
   readonly store: { readonly url: string };
+  /** A node that has not shown for so long that it lives may lose the sessions that it has at work. */
+  readonly coordination: { readonly leaseTtlMs: number };
   readonly telemetry: { readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "silent" };
 }
 

@@ -79,6 +79,7 @@ export const describeConfig = (config: Config): JsonObject => {
     },
     state: config.state,
     store: config.store,
+    coordination: { leaseTtl: formatDuration(config.coordination.leaseTtlMs) },
     telemetry: config.telemetry,
   };
   return Object.fromEntries(Object.entries(described).map(([key, value]) => [key, plain(value)]));

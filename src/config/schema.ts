@@ -178,6 +178,7 @@ export const fileSchema = section({
   }),
   state: section({ path: text("a directory").default("./.squadron/state") }),
   store: section({ url: text("sqlite:<path>", /^sqlite:./s).default("sqlite:./.squadron/squadron.db") }),
+  coordination: section({ leaseTtl: duration(500, 3_600_000).default(15_000) }),
   telemetry: section({
     logLevel: choice("trace", "debug", "info", "warn", "error", "silent").default("info"),
   }),

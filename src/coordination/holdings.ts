@@ -10,18 +10,17 @@ export interface Holding {
 
 /** Leases that several of this node need at once: there is one for all of them, as long as any needs it. */
 export interface Holdings {
-  /** Rejects as `Leases.acquire`. */
-  take(name: string): Promise<Holding>;
+  /** Rejects as `Leases.acquire`; waits `waitMs` for another node, which may just be letting go. */
+  take(name: string, waitMs?: number): Promise<Holding>;
 }
 
-/** How long one waits for another node that may just be letting go. */
-const waitMs = 2_000;
+const usualWaitMs = 2_000;
 
 export const createHoldings = (leases: Leases): Holdings => {
   const shared = new Map<string, { readonly lease: Promise<Lease>; count: number }>();
 
   return {
-    async take(name) {
+    async take(name, waitMs = usualWaitMs) {
       let one = shared.get(name);
       if (one === undefined) {
         one = { lease: leases.acquire(name, { waitMs }), count: 0 };

@@ -1,4 +1,5 @@
 import { type Config, policyOf } from "../config/config.ts";
+import type { Holdings } from "../coordination/holdings.ts";
 import type { Fleet, Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
@@ -64,6 +65,7 @@ export interface Gateway {
 export interface GatewayOptions {
   readonly config: Pick<Config, "defaults" | "tenants" | "runtimes">;
   readonly units: UnitStates;
+  readonly holdings: Holdings;
   readonly clock: Clock;
   readonly store: Store;
   readonly fleet: Fleet;
@@ -118,6 +120,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       log,
       metrics,
       units: options.units,
+      holdings: options.holdings,
       githubRoutes: options.githubRoutes,
     },
     limits: { runtimes: config.runtimes.max, sessions: config.runtimes.maxSessions },
@@ -129,6 +132,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     prepare,
     launchProviders,
     units: options.units,
+    holdings: options.holdings,
     clock,
     store,
     fleet,
@@ -332,7 +336,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       if (busy.length > 0) await new Promise<void>((resolve) => clock.after(hearingMs, resolve));
     },
     async removeLeftovers() {
-      for (const row of await store.sessions.ephemerals()) await hosts.delete(row);
+      for (const row of await store.sessions.ephemerals())
+        await hosts.deleteUnused(row).catch((error: unknown) => {
+          // Another node has it at work.
+          if (!(error instanceof SquadronError && error.code === "held_elsewhere")) throw error;
+        });
     },
     async close() {
       // Runtimes end after this whatever their sessions say: nobody waits long for one that does not answer.

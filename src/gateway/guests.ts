@@ -1,6 +1,8 @@
+import type { Holdings } from "../coordination/holdings.ts";
 import type { Fleet, Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Unit } from "../kernel/isolation.ts";
+import { keepsFiles } from "../sessions/unit.ts";
 import type { LivePlaces, Resident } from "./live-places.ts";
 import type { Lodger, Residence } from "./residence.ts";
 
@@ -8,7 +10,7 @@ import type { Lodger, Residence } from "./residence.ts";
 export interface Guests {
   /**
    * Works in the unit's runtime, started if there is none. It stays meanwhile, and ends afterwards as when a session has
-   * left it. Rejects as `LivePlaces.take` and `Fleet.runtimeFor` do.
+   * left it. Rejects as `Holdings.take`, `LivePlaces.take` and `Fleet.runtimeFor` do.
    */
   visit<T>(visitor: Visitor, work: (runtime: Runtime) => Promise<T>): Promise<T>;
   /** Those that are in this runtime now. */
@@ -27,10 +29,11 @@ const stays = { evictable: false, abandon: async () => false } as const;
 export const createGuests = (options: {
   readonly clock: Clock;
   readonly fleet: Fleet;
+  readonly holdings: Holdings;
   readonly places: LivePlaces;
   readonly residence: Residence;
 }): Guests => {
-  const { clock, fleet, places, residence } = options;
+  const { clock, fleet, holdings, places, residence } = options;
   const present = new Set<Lodger>();
 
   /** Only a runtime that must still be started needs room, and only until it is there. */
@@ -45,11 +48,14 @@ export const createGuests = (options: {
       evictable: false,
       evict: async () => undefined,
     };
-    await places.take(resident);
+    const holding = keepsFiles(unit) ? await holdings.take(unit.key) : undefined;
     try {
+      await places.take(resident);
       return await fleet.runtimeFor(unit);
     } finally {
       places.leave(resident);
+      // The runtime has it too.
+      holding?.release();
     }
   };
 

@@ -34,6 +34,8 @@ export interface HeldRecord {
   readonly grant: ModelGrant;
   readonly memory: UpstreamMemory;
   restore(memory: UpstreamMemory): void;
+  /** Another holder has changed the record since it was read here. */
+  reload(stored: string): void;
   /** Takes over the parameters of a create or resume, secrets apart. */
   remember(recorded: JsonObject, opening: Pick<Opening, "githubToken" | "ownInference">): void;
   /** Keeps a token for a session that has none. */
@@ -64,6 +66,8 @@ export const createHeldRecord = (options: {
   readonly services: Pick<HostServices, "store" | "log" | "githubRoutes">;
   readonly row: SessionRow;
   readonly policy: Policy;
+  /** In which the session was last taken out of the store here: a record of an older one is not stored. */
+  readonly epoch: () => number | undefined;
   /** What the runtime says of the session's model; undefined when the session is in none. */
   readonly currentModel: () => Promise<unknown> | undefined;
 }): HeldRecord => {
@@ -82,11 +86,15 @@ export const createHeldRecord = (options: {
     const now = record;
     stored = now;
     saving = store.sessions
-      .update(row.id, {
-        // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
-        createdUpstream: now.unwritten === undefined,
-        ...(!row.ephemeral && { record: JSON.stringify(now) }),
-      })
+      .update(
+        row.id,
+        {
+          // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
+          createdUpstream: now.unwritten === undefined,
+          ...(!row.ephemeral && { record: JSON.stringify(now) }),
+        },
+        options.epoch(),
+      )
       .catch((error) => {
         stored = undefined;
         throw error;
@@ -115,6 +123,10 @@ export const createHeldRecord = (options: {
     },
     restore(memory) {
       ({ record, credentials } = memory);
+    },
+    reload(text) {
+      record = parseRecord(text);
+      stored = record;
     },
     remember(recorded, { githubToken, ownInference }) {
       const taken = takeCredentials(recorded);

@@ -1,4 +1,5 @@
 import type { Policy } from "../config/config.ts";
+import type { Holdings } from "../coordination/holdings.ts";
 import type { Fleet, Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ModelRoute } from "../models/grant.ts";
@@ -18,6 +19,8 @@ export interface HostServices {
   readonly store: Store;
   readonly fleet: Fleet;
   readonly units: UnitStates;
+  /** What this node holds of sessions and units. */
+  readonly holdings: Holdings;
   readonly places: LivePlaces;
   readonly residence: Residence;
   readonly useLedger: UseLedger;

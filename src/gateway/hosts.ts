@@ -1,6 +1,7 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import { leaseNameOf } from "../sessions/unit.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
 import { createGuests, type Visitor } from "./guests.ts";
@@ -18,11 +19,14 @@ export interface Hosts {
   list(): readonly SessionHost[];
   /** Gives the owner's session another name. Connections that are attached keep the one that they used. */
   rename(row: OwnedSession, name: string): Promise<"renamed" | "name_taken" | "not_found">;
-  /** Removes the session from its runtime, from disk and from the store; false when another did so before. */
+  /**
+   * Removes the session from its runtime, from disk and from the store; false when another did so before. Rejects with
+   * `held_elsewhere`.
+   */
   delete(row: SessionRow): Promise<boolean>;
   /** Is anybody attached to it, or does it work? */
   isInUse(sessionId: string): boolean;
-  /** As `delete`, unless the session is in use. */
+  /** As `delete`, unless the session is in use; waits for no other node. */
   deleteUnused(row: SessionRow): Promise<boolean>;
   /** Removes a session that could not be created, unless another client has created it meanwhile. */
   discard(row: SessionRow): Promise<void>;
@@ -44,7 +48,7 @@ export const createHosts = (options: {
   readonly policyOf: (tenant: string) => Policy;
 }): Hosts => {
   const { policyOf } = options;
-  const { store, fleet, clock, log, metrics, units } = options.services;
+  const { store, fleet, clock, log, metrics, units, holdings } = options.services;
   const hosts = new Map<string, Promise<SessionHost>>();
   const opened = new Map<string, SessionHost>();
   const hostsIn = (runtime: Runtime): readonly SessionHost[] =>
@@ -63,7 +67,7 @@ export const createHosts = (options: {
     freeRuntime: () => residence.freeOne(),
     onEvicted: (reason) => metrics.evicted(reason),
   });
-  const guests = createGuests({ clock, fleet, places, residence });
+  const guests = createGuests({ clock, fleet, holdings, places, residence });
   const services: HostServices = { ...options.services, places, residence };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
@@ -120,6 +124,18 @@ export const createHosts = (options: {
     return true;
   };
 
+  const held = async <T>(row: SessionRow, work: () => Promise<T>, waitMs?: number): Promise<T> => {
+    const holding = await holdings.take(
+      leaseNameOf({ isolation: row.isolation, key: row.unit }, row.id),
+      waitMs,
+    );
+    try {
+      return await work();
+    } finally {
+      holding.release();
+    }
+  };
+
   const isUnused = ({ attachments, busy, life, evictable }: SessionHost): boolean =>
     attachments.length === 0 && !busy && (life === "hibernated" || evictable);
 
@@ -129,7 +145,7 @@ export const createHosts = (options: {
       const host = opened.get(sessionId);
       return host !== undefined && !isUnused(host);
     },
-    deleteUnused: (row) => remove(row, isUnused),
+    deleteUnused: (row) => held(row, () => remove(row, isUnused), 0),
     find: (sessionId) => opened.get(sessionId),
     list: () => [...opened.values()],
     async rename(row, name) {
@@ -138,7 +154,7 @@ export const createHosts = (options: {
       if (renamed === "renamed" && host !== undefined) host.name = name;
       return renamed;
     },
-    delete: (row) => remove(row, () => true),
+    delete: (row) => held(row, () => remove(row, () => true)),
     async discard(row) {
       await remove(row, ({ created, attachments }) => !created && attachments.length === 0);
     },

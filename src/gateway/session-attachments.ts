@@ -1,7 +1,6 @@
 import type { JsonObject } from "../kernel/json.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type Declarations, splitParameters, watcherDeclares } from "./declarations.ts";
-import { sessionDeleted } from "./deleted.ts";
 import type { InOrder } from "./in-order.ts";
 import type { SessionStay } from "./session-stay.ts";
 import type { SessionUpstream } from "./session-upstream.ts";
@@ -64,8 +63,6 @@ export const createSessionAttachments = (options: {
   };
 
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
-    if (upstream.life.kind === "deleted") throw sessionDeleted();
-    stay.forgetDead();
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.held.lend(opening.githubToken);
@@ -86,6 +83,8 @@ export const createSessionAttachments = (options: {
     open: (connection, name, opening) =>
       inOrder.run(async () => {
         const { declarations, recorded } = splitParameters(opening.parameters);
+        stay.forgetDead();
+        await upstream.claim();
         const before = { memory: upstream.held.memory, attachment: attachmentOf(connection), recordWriter };
         const attachment = attach(connection, name, declarations);
         try {

@@ -24,6 +24,9 @@ import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
 import type { Attachment, SessionHost } from "./vocabulary.ts";
 
+const lostMessage =
+  "Another node has taken this session over; the turn was interrupted here. Send the message again if you want it answered.";
+
 const notStoredMessage =
   "What this turn did could not be stored and counts as not done; send the message again if you want it answered.";
 
@@ -64,6 +67,7 @@ export const createSessionHost = (options: {
         units: services.units,
         session: row.id,
         maxBytes: policy.limits.maxSizeBytes,
+        onFenced: () => metrics.writeFenced(),
         nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
       });
 
@@ -82,6 +86,10 @@ export const createSessionHost = (options: {
       if (runtime !== undefined) services.residence.left(runtime, policy.sessions.hibernateAfterMs);
     },
     declared: () => unite(attachments.map(({ declarations }) => declarations)),
+    async onMoved() {
+      for (const [runtimeId, clientId] of await store.messageIds.of(row.id)) renamed.set(runtimeId, clientId);
+    },
+    onLost: () => throwOut(lostMessage),
   });
 
   const stay = createSessionStay({
@@ -127,15 +135,21 @@ export const createSessionHost = (options: {
    * meanwhile does so anyway.
    */
   const notStored = (error: unknown): void => {
+    log.error({ session: row.id, error }, "what the session did could not be stored");
+    throwOut(`${notStoredMessage} ${toSquadronError(error).message}`);
+  };
+
+  const throwOut = (message: string): void => {
     const { life } = upstream;
     if (life.kind !== "live" || stay.dropping) return;
     if (life.runtime.gone) {
       runtimeClosed(life.runtime);
       return;
     }
-    log.error({ session: row.id, error }, "what the session did could not be stored");
+    const alone = ownWork.inTurn && turns.current === undefined;
     stay.dropSoon();
-    turns.interrupt(`${notStoredMessage} ${toSquadronError(error).message}`);
+    if (alone) turns.announce(message);
+    else turns.interrupt(message);
   };
 
   const openRequests = createOpenRequests({
@@ -228,7 +242,7 @@ export const createSessionHost = (options: {
   const keepTitle = (title: unknown): void => {
     if (row.ephemeral || typeof title !== "string") return;
     store.sessions
-      .update(row.id, { title })
+      .update(row.id, { title }, state?.epoch)
       .catch((error) => log.error({ session: row.id, error }, "the title of the session was not stored"));
   };
 

@@ -5,7 +5,9 @@ import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import type { JsonObject } from "../kernel/json.ts";
+import { createSessionLease } from "../sessions/session-lease.ts";
 import type { SessionState } from "../sessions/session-state.ts";
+import { leaseNameOf } from "../sessions/unit.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { sessionDeleted } from "./deleted.ts";
@@ -17,7 +19,7 @@ import type { Attachment, Leaving } from "./vocabulary.ts";
 
 /**
  * The node's one attachment to a session in a runtime: its life, the record it is resumed with, and the calls on it.
- * `wake`, `create`, `resume`, `refresh` and `leave` must run one after the other; the host sees to that.
+ * `claim`, `wake`, `create`, `resume`, `refresh` and `leave` must run one after the other; the host sees to that.
  */
 export interface SessionUpstream {
   readonly life: Life;
@@ -25,6 +27,11 @@ export interface SessionUpstream {
   readonly held: HeldRecord;
   /** The runtime's answer to the last create or resume. */
   readonly lastOpened: JsonObject;
+  /**
+   * Makes sure that the session is this node's to run and that the record is the newest. What wakes it does so by itself;
+   * who is about to change the record asks before. Rejects with `held_elsewhere` or `session_deleted`.
+   */
+  claim(): Promise<void>;
   create(extra: JsonObject): Promise<void>;
   resume(extra: JsonObject): Promise<void>;
   wake(): Promise<Runtime>;
@@ -71,6 +78,10 @@ export const createSessionUpstream = (options: {
   readonly onLeft: (runtime: Runtime | undefined) => void;
   /** All that the attachments declare now. */
   readonly declared: () => JsonObject;
+  /** Another node has had the session since: what is known of it is old. */
+  readonly onMoved: () => Promise<void>;
+  /** This node may have lost the session to another one. */
+  readonly onLost: () => void;
 }): SessionUpstream => {
   const { services, row, unit, policy, attachments, state } = options;
   const { clock, fleet, log, metrics } = services;
@@ -91,6 +102,7 @@ export const createSessionUpstream = (options: {
     services,
     row,
     policy,
+    epoch: () => state?.epoch,
     currentModel: async () =>
       life.kind === "live" ? (await call(life.runtime, "session.model.getCurrent", {})).result() : undefined,
   });
@@ -104,6 +116,29 @@ export const createSessionUpstream = (options: {
     call: callSoon,
     log,
   });
+
+  const lease = createSessionLease({
+    holdings: services.holdings,
+    name: leaseNameOf(unit, row.id),
+    onLost: options.onLost,
+  });
+
+  const claim = async (): Promise<void> => {
+    if (life.kind === "live") return;
+    if (life.kind === "deleted") throw sessionDeleted();
+    await lease.take();
+    try {
+      if (state === undefined || !(await state.moved())) return;
+      const now = await services.store.sessions.byId(row.id);
+      if (now === undefined) throw sessionDeleted();
+      held.reload(now.record);
+      created = now.createdUpstream;
+      await options.onMoved();
+    } catch (error) {
+      lease.giveUp();
+      throw error;
+    }
+  };
 
   const sleep = (runtime: Runtime): void => {
     if (life.kind === "hibernated" || life.kind === "deleted") return;
@@ -134,6 +169,7 @@ export const createSessionUpstream = (options: {
       throw error;
     } finally {
       sleep(runtime);
+      lease.giveUp();
     }
   };
 
@@ -150,17 +186,36 @@ export const createSessionUpstream = (options: {
 
   /** A runtime that dies over it has got no message yet, so that another one can be tried. */
   const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
+    await claim();
     for (let attempt = 1; ; attempt++) {
       try {
-        return await tryToEnter(resuming, creating);
+        const runtime = await tryToEnter(resuming, creating);
+        await stillOurs();
+        return runtime;
       } catch (error) {
+        if (isGone(error) && attempt < maxAttempts) continue;
+        lease.giveUp();
         if (!isGone(error)) throw error;
-        if (attempt === maxAttempts)
-          throw new SquadronError("runtime_gone", "Every runtime ended in which the session was opened.", {
-            cause: error,
-          });
+        throw new SquadronError("runtime_gone", "Every runtime ended in which the session was opened.", {
+          cause: error,
+        });
       }
     }
+  };
+
+  /** What was read before another node took the session over must not stay in a runtime's memory. */
+  const stillOurs = async (): Promise<void> => {
+    try {
+      lease.check();
+    } catch (error) {
+      await drop();
+      throw error;
+    }
+  };
+
+  const drop = async (): Promise<void> => {
+    state?.discard();
+    await close("sessions.close", async () => undefined);
   };
 
   /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
@@ -207,6 +262,7 @@ export const createSessionUpstream = (options: {
       return created;
     },
     held,
+    claim,
     get lastOpened() {
       return opening.lastOpened;
     },
@@ -229,14 +285,12 @@ export const createSessionUpstream = (options: {
         await held.leave();
       }),
     store: storeNow,
-    async drop() {
-      state?.discard();
-      await close("sessions.close", async () => undefined);
-    },
+    drop,
     lost() {
       const runtime = runtimeOf(life);
       state?.discard();
       if (runtime !== undefined) sleep(runtime);
+      lease.giveUp();
     },
     async bury(remove) {
       const runtime = runtimeOf(life);
@@ -246,10 +300,12 @@ export const createSessionUpstream = (options: {
       } catch (error) {
         state?.discard();
         if (runtime !== undefined) sleep(runtime);
+        lease.giveUp();
         throw error;
       }
       state?.discard();
       life = nextLife(life, { kind: "delete" });
+      lease.giveUp();
       options.onLeft(runtime);
     },
     call,

@@ -11,6 +11,13 @@ import { openWorkingCopy, restoreFiles, type WorkingCopy } from "./working-copy.
  * is a cache. One call at a time; later ones wait.
  */
 export interface SessionState {
+  /** The last one in which the session was taken out of the store here. */
+  readonly epoch: number | undefined;
+  /**
+   * Has anybody else had the session since it was here last? What is known of it is old then. To be asked by the holder
+   * of its lease. Rejects with `session_deleted`.
+   */
+  moved(): Promise<boolean>;
   /** Puts the files where the runtime looks for them, in a new epoch, unless they lie there as committed. */
   restore(runtime: Runtime): Promise<void>;
   /**
@@ -61,10 +68,13 @@ export const createSessionState = (options: {
   readonly maxBytes: number;
   /** The turn that is about to begin: it is this holder's. */
   readonly nextTurn: () => string | undefined;
+  /** Another holder has the newest epoch: nothing was stored. */
+  readonly onFenced: () => void;
   readonly at?: (point: StatePoint) => void;
 }): SessionState => {
   const { store, clock, units, session, maxBytes, at = () => undefined } = options;
   let place: Place | undefined;
+  let epoch: number | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
   const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
@@ -80,29 +90,47 @@ export const createSessionState = (options: {
       throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
     at("commit.read");
     if (changes.files.length === 0 && turn === undefined && unit === undefined) return;
-    const { epoch, version } = here;
-    const stored = await store.state.commit({
-      sessionId: session,
-      epoch,
-      version,
-      files: changes.files,
-      maxBytes,
-      ...(unit !== undefined && { unit }),
-      ...(turn !== undefined && { turn }),
-    });
+    const stored = await store.state
+      .commit({
+        sessionId: session,
+        epoch: here.epoch,
+        version: here.version,
+        files: changes.files,
+        maxBytes,
+        ...(unit !== undefined && { unit }),
+        ...(turn !== undefined && { turn }),
+      })
+      .catch((error: unknown) => {
+        if (error instanceof SquadronError && error.code === "fenced") options.onFenced();
+        throw error;
+      });
     changes.accept();
     here.version = stored.version;
     at("commit.stored");
   };
 
+  const deleted = (): SquadronError => new SquadronError("session_deleted", "The session has been deleted.");
+
   return {
+    get epoch() {
+      return epoch;
+    },
+    moved: () =>
+      inOrder(async () => {
+        const newest = await store.state.newest(session);
+        if (newest === undefined) throw deleted();
+        if (newest.epoch === epoch) return false;
+        place = undefined;
+        return true;
+      }),
     restore: (runtime) =>
       inOrder(async () => {
         if (place?.runtime === runtime) return;
         at("restore.begun");
         place = undefined;
         const taken = await store.state.acquire(session, clock.now(), options.nextTurn());
-        if (taken === undefined) throw new SquadronError("session_deleted", "The session has been deleted.");
+        if (taken === undefined) throw deleted();
+        epoch = taken.epoch;
         at("restore.acquired");
         const copy = await restoreFiles({
           roots: sessionRoots(runtime, session),

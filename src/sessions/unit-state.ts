@@ -1,7 +1,10 @@
+import type { Holding, Holdings } from "../coordination/holdings.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Commit, Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import { unitRoots } from "./roots.ts";
+import { keepsFiles } from "./unit.ts";
 import { restoreFiles, type WorkingCopy } from "./working-copy.ts";
 
 /**
@@ -9,7 +12,10 @@ import { restoreFiles, type WorkingCopy } from "./working-copy.ts";
  * of one user or one session; in a runtime that several users share nobody may change them.
  */
 export interface UnitStates {
-  /** Puts a unit's files into a box that has just been bound to it. */
+  /**
+   * Puts a unit's files into a box that has just been bound to it, which holds the unit from then on: if that is lost,
+   * the runtime is killed. Rejects as `Holdings.take`.
+   */
   populate(runtime: Runtime): Promise<void>;
   /** Lets a commit carry what has changed in the runtime's unit; one commit of a unit at a time. */
   carry<T>(runtime: Runtime, commit: (unit: Commit["unit"]) => Promise<T>): Promise<T>;
@@ -19,13 +25,22 @@ export interface UnitStates {
   forget(runtime: Runtime): void;
 }
 
+interface Kept {
+  readonly copy: WorkingCopy;
+  readonly epoch: number;
+  readonly holding: Holding;
+  last: Promise<unknown>;
+}
+
 export const createUnitStates = (options: {
   readonly store: Store;
+  readonly holdings: Holdings;
+  readonly log: Log;
   /** Bytes that a unit's files may have. */
   readonly maxBytes: number;
 }): UnitStates => {
-  const { store, maxBytes } = options;
-  const kept = new Map<string, { readonly copy: WorkingCopy; last: Promise<unknown> }>();
+  const { store, holdings, log, maxBytes } = options;
+  const kept = new Map<string, Kept>();
 
   const carry: UnitStates["carry"] = (runtime, commit) => {
     const unit = kept.get(runtime.id);
@@ -33,7 +48,12 @@ export const createUnitStates = (options: {
     const carried = unit.last.then(async () => {
       const changes = await unit.copy.changes();
       if (changes.files.length === 0) return commit(undefined);
-      const result = await commit({ key: runtime.unit.key, files: changes.files, maxBytes });
+      const result = await commit({
+        key: runtime.unit.key,
+        epoch: unit.epoch,
+        files: changes.files,
+        maxBytes,
+      });
       changes.accept();
       return result;
     });
@@ -43,11 +63,28 @@ export const createUnitStates = (options: {
 
   return {
     async populate(runtime) {
-      const { isolation, key } = runtime.unit;
-      if (isolation === "shared" || isolation === "tenant") return;
-      const files = await store.state.files({ kind: "unit", key });
-      const copy = await restoreFiles({ roots: unitRoots(runtime), files, maxBytes, owner: runtime.owner });
-      kept.set(runtime.id, { copy, last: Promise.resolve() });
+      if (!keepsFiles(runtime.unit)) return;
+      const { key } = runtime.unit;
+      const holding = await holdings.take(key);
+      try {
+        const epoch = await store.state.acquireUnit(key);
+        const files = await store.state.files({ kind: "unit", key });
+        const copy = await restoreFiles({ roots: unitRoots(runtime), files, maxBytes, owner: runtime.owner });
+        if (runtime.gone)
+          throw new SquadronError("runtime_gone", "The runtime ended before it had its files.");
+        holding.lost.throwIfAborted();
+        kept.set(runtime.id, { copy, epoch, holding, last: Promise.resolve() });
+      } catch (error) {
+        holding.release();
+        throw error;
+      }
+      holding.lost.addEventListener("abort", () => {
+        if (!kept.has(runtime.id)) return;
+        log.warn({ runtime: runtime.id, unit: key }, "another node has taken over the unit of a runtime");
+        runtime
+          .kill()
+          .catch((error) => log.error({ runtime: runtime.id, error }, "a runtime could not be ended"));
+      });
     },
     carry,
     store: (runtime, tenant) =>
@@ -59,6 +96,7 @@ export const createUnitStates = (options: {
           await store.state.commitUnit({ ...unit, tenant, isolation: runtime.unit.isolation });
       }),
     forget(runtime) {
+      kept.get(runtime.id)?.holding.release();
       kept.delete(runtime.id);
     },
   };

@@ -1,10 +1,13 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import BetterSqlite from "better-sqlite3";
 import { SquadronError } from "../kernel/errors.ts";
+import { newUuid } from "../kernel/ids.ts";
 
 /** The right to run on a state directory, held until released or until the process ends, however it ends. */
 export interface StateLock {
+  /** Names the directory as long as it exists, wherever it is mounted: only one process at a time can be its node. */
+  readonly directory: string;
   /** Lets the next node in; a second call does nothing. */
   release(): Promise<void>;
 }
@@ -20,11 +23,30 @@ export const lockState = async (statePath: string): Promise<StateLock> => {
       "config_invalid",
       `Another node runs on the state directory ${resolve(statePath)}: stop it, or give this one its own state.path (and store.url).`,
     );
-  return {
-    release: async () => {
-      file.close();
-    },
-  };
+  try {
+    return {
+      directory: await identityOf(resolve(statePath)),
+      release: async () => {
+        file.close();
+      },
+    };
+  } catch (error) {
+    file.close();
+    throw unusable(resolve(statePath), error);
+  }
+};
+
+/** Only who has the lock may ask. */
+const identityOf = async (directory: string): Promise<string> => {
+  const path = join(directory, "identity");
+  const known = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+    return "";
+  });
+  if (known !== "") return known;
+  const made = newUuid();
+  await writeFile(path, made, { mode: 0o600 });
+  return made;
 };
 
 /** Does a node run on this state directory? Makes the directory if need be, and rejects as `lockState` when it cannot be used. */
@@ -53,11 +75,15 @@ const take = async (statePath: string): Promise<BetterSqlite.Database | undefine
       throw error;
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : "unknown reason";
-    throw new SquadronError("config_invalid", `The state directory ${directory} cannot be used: ${reason}.`, {
-      cause: error,
-    });
+    throw unusable(directory, error);
   }
+};
+
+const unusable = (directory: string, error: unknown): SquadronError => {
+  const reason = error instanceof Error ? error.message : "unknown reason";
+  return new SquadronError("config_invalid", `The state directory ${directory} cannot be used: ${reason}.`, {
+    cause: error,
+  });
 };
 
 const isBusy = (error: unknown): boolean =>

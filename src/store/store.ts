@@ -100,8 +100,11 @@ export interface SessionStore {
     readonly { readonly tenant: string; readonly isolation: Isolation; readonly sessions: number }[]
   >;
   namesOf(id: string): Promise<readonly SessionName[]>;
-  /** Nothing happens when the session has been deleted meanwhile. */
-  update(id: string, patch: SessionPatch): Promise<void>;
+  /**
+   * Nothing happens when the session has been deleted meanwhile. With an `epoch`, rejects with `fenced` when that is not
+   * the newest: what a holder says of its session counts as long as it may commit.
+   */
+  update(id: string, patch: SessionPatch, epoch?: number): Promise<void>;
   rename(
     tenant: string,
     user: string,
@@ -284,6 +287,8 @@ export interface StateStore {
     at: number,
     keepTurn?: string,
   ): Promise<{ epoch: number; version: number } | undefined>;
+  /** The newest epoch of a session, and how many of its commits there are. */
+  newest(sessionId: string): Promise<{ epoch: number; version: number } | undefined>;
   /**
    * In one transaction, which also ends the turn unless it has ended already. When it rejects, nothing is stored: `fenced`
    * (epoch or version are not the newest, or the session is deleted), `too_large` (details: `limit` and `size` in bytes,

@@ -49,6 +49,10 @@ export interface Metrics {
   callback(outcome: CallbackOutcome): void;
   /** A session was sent to sleep, or a runtime ended, to make room. */
   evicted(reason: EvictionReason): void;
+  /** This node has lost a session or a unit that it held. */
+  leaseLost(): void;
+  /** What another node has taken over could not be written. */
+  writeFenced(): void;
   /** The exposition text; `contentType` goes with it. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -96,6 +100,12 @@ export const createMetrics = (): Metrics => {
     },
   });
 
+  const leasesLost = counter("lease_lost_total", "Sessions or units that the node held and has lost.", []);
+  const fencedWrites = counter(
+    "fenced_writes_total",
+    "Writes refused because another node holds the session.",
+    [],
+  );
   const turns = counter("turns_total", "Turns that have ended, by outcome.", ["outcome"]);
   const denied = counter("frames_denied_total", "Frames that the method policy refused.", ["method"]);
   const modelCalls = counter("model_calls_total", "Model calls of the runtimes, by outcome.", ["outcome"]);
@@ -158,6 +168,8 @@ export const createMetrics = (): Metrics => {
     modelCall: (outcome) => modelCalls.inc({ outcome }),
     evicted: (reason) => evictions.inc({ reason }),
     callback: (outcome) => callbacks.inc({ outcome }),
+    leaseLost: () => leasesLost.inc(),
+    writeFenced: () => fencedWrites.inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -128,6 +128,35 @@ export const stateContract = (here: Here): void => {
       await expect(one.commit({ epoch: 2 })).rejects.toMatchObject(code("fenced"));
     });
 
+    it("says what is the newest, and nothing of a session that is not there", async () => {
+      const { store } = here();
+      const one = await held(store);
+      expect(await store.state.newest(one.row.id)).toEqual({ epoch: 1, version: 0 });
+      await one.commit({ files: [replace("log", "x")] });
+      await store.state.acquire(one.row.id, 1_000);
+      expect(await store.state.newest(one.row.id)).toEqual({ epoch: 2, version: 1 });
+      expect(await store.state.newest(randomUUID())).toBeUndefined();
+    });
+
+    it("lets nobody change a unit in an older epoch of it, nor a session with such a change", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const unit = { key: one.row.unit, maxBytes: 100, files: [replace("u", "first")] };
+      const whole = { ...unit, tenant: "acme", isolation: "user" } as const;
+      const first = await store.state.acquireUnit(unit.key);
+      await one.commit({ unit: { ...unit, epoch: first } });
+      const second = await store.state.acquireUnit(unit.key);
+      const stale = { epoch: first, files: [replace("u", "late")] };
+      await expect(
+        one.commit({ files: [replace("log", "x")], unit: { ...unit, ...stale } }),
+      ).rejects.toMatchObject(code("fenced"));
+      await expect(store.state.commitUnit({ ...whole, ...stale })).rejects.toMatchObject(code("fenced"));
+      expect(await one.texts()).toEqual({});
+      expect(texts(await store.state.files({ kind: "unit", key: unit.key }))).toEqual({ u: "first" });
+      await store.state.commitUnit({ ...whole, epoch: second, files: [replace("u", "second")] });
+      expect(texts(await store.state.files({ kind: "unit", key: unit.key }))).toEqual({ u: "second" });
+    });
+
     it("lets one of many commits upon the same version win", async () => {
       const { store, open } = here();
       const other = await open();

@@ -261,6 +261,22 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
         await store.sessions.update(randomUUID(), { title: "nobody" });
       });
 
+      it("takes from a holder only what the newest one says", async () => {
+        const { store } = here();
+        const row = session();
+        await store.sessions.create(row, "a");
+        const first = await store.state.acquire(row.id, 1_000);
+        await store.sessions.update(row.id, { record: "first" }, first?.epoch);
+        const second = await store.state.acquire(row.id, 1_000);
+        const late = store.sessions.update(row.id, { record: "late" }, first?.epoch);
+        await expect(late).rejects.toMatchObject({ code: "fenced" });
+        expect((await store.sessions.byId(row.id))?.record).toBe("first");
+        await store.sessions.update(row.id, { record: "second" }, second?.epoch);
+        expect((await store.sessions.byId(row.id))?.record).toBe("second");
+        const nobody = store.sessions.update(randomUUID(), { record: "x" }, 1);
+        await expect(nobody).rejects.toMatchObject({ code: "fenced" });
+      });
+
       it("adds tokens up, also in parallel over two connections", async () => {
         const row = session();
         await store.sessions.create(row, "a");

@@ -34,6 +34,9 @@ export interface TestNodeOptions {
   readonly keys?: readonly StaticKey[];
   readonly runtimes?: Partial<Config["runtimes"]>;
   readonly drainTimeoutMs?: number;
+  readonly leaseTtlMs?: number;
+  /** The directory of another node whose store this one shares. */
+  readonly storeOf?: string;
   /** An earlier node's directory, to start on its state again. */
   readonly directory?: string;
   readonly model?: ScriptedModel;
@@ -122,7 +125,8 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
   },
   models: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 2, caFiles: [] },
   state: { path: join(directory, "state") },
-  store: { url: `sqlite:${join(directory, "squadron.db")}` },
+  store: { url: `sqlite:${join(options.storeOf ?? directory, "squadron.db")}` },
+  coordination: { leaseTtlMs: options.leaseTtlMs ?? 15_000 },
   telemetry: { logLevel: (process.env.TEST_LOG ?? "silent") as "silent" },
 });
 

@@ -4,6 +4,7 @@ import type { OwnedSession, Page, SessionPatch, SessionRow, SessionStore } from 
 import { fromCursor, type Position, toCursor } from "./cursor.ts";
 import { type Database, isDuplicate } from "./database.ts";
 import { expiredIds } from "./expired.ts";
+import { sessionFenced } from "./fenced.ts";
 import { removeFiles } from "./files.ts";
 import type { SessionNamesTable, SessionsTable, Tables } from "./tables.ts";
 import { assertStorable, isStorable } from "./text.ts";
@@ -166,14 +167,15 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
         .execute(),
     ),
 
-  async update(id, patch) {
-    await database.query((db) =>
-      db
+  async update(id, patch, epoch) {
+    const { numUpdatedRows } = await database.query((db) => {
+      const update = db
         .updateTable("sessions")
         .set({ ...toPatch(patch), updatedAt: clock.now() })
-        .where("id", "=", id)
-        .execute(),
-    );
+        .where("id", "=", id);
+      return (epoch === undefined ? update : update.where("epoch", "=", epoch)).executeTakeFirstOrThrow();
+    });
+    if (epoch !== undefined && numUpdatedRows === 0n) throw sessionFenced();
   },
 
   async rename(tenant, user, from, to) {

@@ -3,6 +3,7 @@ import { SquadronError } from "../../kernel/errors.ts";
 import type { Isolation } from "../../kernel/isolation.ts";
 import type { FileScope, StateStore, TenantUsage, UnitCommit } from "../store.ts";
 import type { Database } from "./database.ts";
+import { sessionFenced } from "./fenced.ts";
 import { changeFiles, readFiles } from "./files.ts";
 import type { Tables } from "./tables.ts";
 import { endTurn, interruptTurns } from "./turns.ts";
@@ -36,6 +37,11 @@ export const stateIn = (database: Database): StateStore => ({
       return taken;
     }),
 
+  newest: (sessionId) =>
+    database.query((db) =>
+      db.selectFrom("sessions").select(["epoch", "version"]).where("id", "=", sessionId).executeTakeFirst(),
+    ),
+
   commit: ({ sessionId, epoch, version, files, maxBytes, unit, turn }) =>
     database.transaction(async (db) => {
       const { rows } = await sql<{ sizeBytes: number; tenant: string; unit: string; isolation: Isolation }>`
@@ -43,11 +49,7 @@ export const stateIn = (database: Database): StateStore => ({
         where id = ${sessionId} and epoch = ${epoch} and version = ${version}
         returning size_bytes, tenant, unit, isolation`.execute(db);
       const [session] = rows;
-      if (session === undefined)
-        throw new SquadronError(
-          "fenced",
-          "The session has gone on elsewhere or is deleted; what was done here is not kept.",
-        );
+      if (session === undefined) throw sessionFenced();
 
       const grown = await changeFiles(db, { kind: "session", id: sessionId }, files);
       const sizeBytes = session.sizeBytes + grown;

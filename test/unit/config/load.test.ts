@@ -94,6 +94,7 @@ describe("the configuration", () => {
         models: { connectTimeoutMs: 10_000, idleTimeoutMs: 300_000, retries: 2, caFiles: [] },
         state: { path: resolve(".squadron/state") },
         store: { url: `sqlite:${resolve(".squadron/squadron.db")}` },
+        coordination: { leaseTtlMs: 15_000 },
         telemetry: { logLevel: "info" },
       });
     });

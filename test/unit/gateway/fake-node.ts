@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Policy } from "../../../src/config/config.ts";
+import { createCoordination } from "../../../src/coordination/coordination.ts";
 import type { Fleet, Runtime } from "../../../src/fleet/fleet.ts";
 import { createGateway, type Gateway } from "../../../src/gateway/gateway.ts";
 import type { ClientLink, Connection } from "../../../src/gateway/vocabulary.ts";
@@ -159,11 +160,20 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
   const noModels = async (): Promise<never> => {
     throw new SquadronError("internal", "There are no models in this test.");
   };
+  const { holdings, close: closeCoordination } = createCoordination({
+    table: store.leases,
+    holder: "fake-node",
+    ttlMs: 86_400_000,
+    clock,
+    onLost: () => undefined,
+    onFailure: () => undefined,
+  });
   const gateway = createGateway({
     config,
     clock,
     store,
-    units: createUnitStates({ store, maxBytes: config.defaults.limits.maxSizeBytes }),
+    units: createUnitStates({ store, holdings, log, maxBytes: config.defaults.limits.maxSizeBytes }),
+    holdings,
     fleet,
     log,
     metrics: createMetrics(),
@@ -220,6 +230,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
     async [Symbol.asyncDispose]() {
       for (const { end } of [...present.values()]) end();
       await gateway.close();
+      await closeCoordination();
       await store.close();
       await directory.remove();
     },

@@ -145,9 +145,7 @@ export const createEventIntake = (options: {
 
   const isCommitPoint = (type: string): boolean =>
     storeTurn !== undefined &&
-    (type === "session.idle" ||
-      type === "assistant.idle" ||
-      (type === "assistant.turn_end" && clock.monotonic() - storedAt >= stepMs));
+    (turnEnds.has(type) || (type === "assistant.turn_end" && clock.monotonic() - storedAt >= stepMs));
 
   /** Passes on what has arrived, in order; ends and steps only when they are stored. What a runtime wrote together is stored together. */
   const drain = async (): Promise<void> => {
@@ -195,9 +193,11 @@ export const createEventIntake = (options: {
     };
   };
 
+  const errorArrived = (): boolean => arrived.some(({ eventType }) => eventType === "session.error");
+
   return {
     take(frame) {
-      if (frame.eventType === "session.idle" && turns.owesError) return holdIdle(frame);
+      if (frame.eventType === "session.idle" && turns.owesError && !errorArrived()) return holdIdle(frame);
       if (frame.eventType !== "session.error") releaseIdle?.();
       pass(frame);
       releaseIdle?.();

@@ -177,6 +177,8 @@ export const createSessionStay = (options: {
     dropSoon() {
       if (dropping) return;
       dropping = true;
+      // It may have to wait until it can leave.
+      upstream.discard();
       inOrder.run(() => upstream.drop().finally(() => (dropping = false))).catch(couldNotLeave);
     },
     idleAgain,

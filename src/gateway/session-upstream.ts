@@ -41,7 +41,9 @@ export interface SessionUpstream {
   store(runtime: Runtime): Promise<void>;
   /** Lets the session go from the runtime's memory as its client asks: its history says so, as on a bare runtime. */
   leave(how: Leaving): Promise<void>;
-  /** Throws away what the runtime has of it beyond the last commit: the next wake begins from the store. */
+  /** What the runtime has of it beyond the last commit counts no more: nothing of it can be stored from now on. */
+  discard(): void;
+  /** Throws that away: the next wake begins from the store. */
   drop(): Promise<void>;
   /** The runtime is gone or about to be; it need not be told. */
   lost(): void;
@@ -285,6 +287,7 @@ export const createSessionUpstream = (options: {
         await held.leave();
       }),
     store: storeNow,
+    discard: () => state?.discard(),
     drop,
     lost() {
       const runtime = runtimeOf(life);

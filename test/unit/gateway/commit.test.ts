@@ -131,6 +131,35 @@ describe("a turn whose work cannot be stored", () => {
     expect(await second.turn.ended).toMatchObject({ kind: "completed" });
   });
 
+  it("has no end of the runtime's told or stored that came while the store was refusing it", async () => {
+    await using node = await startFakeNode();
+    const { client, seen } = await attach(node);
+    const { turn } = await client.send({ sessionId: "s", prompt: "one" });
+    const { promise: refused, reject: refuse } = Promise.withResolvers<never>();
+    const commit = vi.spyOn(node.store.state, "commit").mockImplementationOnce(() => refused);
+    const directory = node.gateway.hosts[0]?.runtime?.sessionDirectory(idOf(node)) ?? "";
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, "events.jsonl"), "what the turn did");
+    node.event(idOf(node), "assistant.idle");
+    await settle();
+    node.event(idOf(node), "session.title_changed", { title: "a title" });
+    node.event(idOf(node), "session.idle");
+    // Another client attaches meanwhile, and the session leaves its runtime only after that.
+    node.hold("session.resume");
+    const attaching = node.connect().request("session.resume", { sessionId: "s", tools: [{ name: "t" }] });
+    const resume = await node.call("session.resume");
+    refuse(full);
+    expect(await turn.ended).toMatchObject({ kind: "interrupted" });
+    await settle();
+    expect(seen).toEqual([expect.stringMatching(/^session\.error: .*full/), "session.title_changed"]);
+    expect(commit).toHaveBeenCalledOnce();
+    resume.answer({});
+    await attaching;
+    node.clock.advance(1_000);
+    expect(seen.slice(2)).toEqual(["session.idle"]);
+    expect((await rowsOf(node)).map(({ state }) => state)).toEqual(["interrupted"]);
+  });
+
   it("that could not be stored at a step goes on for nobody", async () => {
     await using node = await startFakeNode();
     const { client } = await attach(node);

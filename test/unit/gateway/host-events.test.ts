@@ -168,6 +168,20 @@ describe("events of a session", () => {
     expect([told.length, commits.length]).toEqual([6, 1]);
   });
 
+  it("that tell how a turn has failed are told when it is stored, with the idle that came beside them", async () => {
+    const { told, commits, turns, take, intake } = setUp();
+    turns.owesError = true;
+    take("session.error", "session.idle");
+    await settle();
+    expect([told, commits.map(({ end }) => end)]).toEqual([[], [{ data: { mode: "x" } }]]);
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(told).toEqual(["session.error", "session.idle"]);
+    take("session.error");
+    await settle();
+    expect([told.length, commits.map(({ end }) => end)]).toEqual([2, [{ data: { mode: "x" } }, undefined]]);
+  });
+
   it("of a one-shot session are told at once, ends too", () => {
     const { told, log, take } = setUp({ keeps: false });
     take("assistant.idle", "session.idle");

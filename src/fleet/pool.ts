@@ -174,7 +174,7 @@ export const createPool = (options: {
       throw new SquadronError(
         "no_capacity",
         `All ${config.max} runtimes of this node are in use; try again later.`,
-        { details: { limit: config.max } },
+        { details: { limit: "runtimes.max", value: config.max } },
       );
     }
     const taken = spares.take();

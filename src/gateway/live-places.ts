@@ -20,7 +20,10 @@ export interface Resident {
  * recently used session that nobody works with; while there is none, all wait, each tenant in its turn.
  */
 export interface LivePlaces {
-  /** Rejects with `no_capacity` after `waitMs`, or at once when too many wait already. */
+  /**
+   * Rejects with `no_capacity` when nobody of the tenant has got a place for 10 s, after a minute in any case, or at once
+   * when too many wait already. Details: `limit`, the name of what was reached, its `value`, `retryAfter` in seconds.
+   */
   take(resident: Resident): Promise<void>;
   leave(resident: Resident): void;
   /** Something may have become free: a session is idle again, a runtime has ended. */
@@ -34,12 +37,15 @@ type Want = "nothing" | "a place" | "a place of the tenant" | "a runtime";
 
 interface Waiter {
   readonly resident: Resident;
+  readonly since: number;
   resolve(): void;
   reject(error: unknown): void;
   cancelTimer(): void;
 }
 
-const waitMs = 10_000;
+/** How long a tenant's line may stand still before those in it give up, and how long anybody waits in a line that moves. */
+const standstillMs = 10_000;
+const longestWaitMs = 60_000;
 const maxWaiting = 1_000;
 
 export const createLivePlaces = (options: {
@@ -56,6 +62,8 @@ export const createLivePlaces = (options: {
   const residents = new Set<Resident>();
   /** By tenant, in the order in which tenants are served next. */
   const waiting = new Map<string, Waiter[]>();
+  /** When somebody of a waiting tenant last got a place. */
+  const movedAt = new Map<string, number>();
   let size = 0;
   let running = false;
   let again = false;
@@ -115,6 +123,7 @@ export const createLivePlaces = (options: {
     // Whose turn it was goes to the end.
     waiting.delete(tenant);
     if (line.length > 0) waiting.set(tenant, line);
+    else movedAt.delete(tenant);
     return true;
   };
 
@@ -124,6 +133,8 @@ export const createLivePlaces = (options: {
       if (waiter === undefined || !(await makeRoom(waiter.resident))) continue;
       // It may have given up meanwhile.
       if (!remove(waiter)) return true;
+      const { tenant } = waiter.resident;
+      if (waiting.has(tenant)) movedAt.set(tenant, clock.monotonic());
       residents.add(waiter.resident);
       waiter.resolve();
       return true;
@@ -153,11 +164,52 @@ export const createLivePlaces = (options: {
     });
   };
 
-  const full = (message: string): SquadronError =>
-    new SquadronError("no_capacity", message, { details: { limit, retryAfter: Math.ceil(waitMs / 1_000) } });
+  const full = (message: string, name: string, value: number): SquadronError =>
+    new SquadronError("no_capacity", message, {
+      details: { limit: name, value, retryAfter: Math.ceil(standstillMs / 1_000) },
+    });
 
   const tooMany = (): SquadronError =>
-    full(`${maxWaiting} sessions already wait for a place in this node; try again later.`);
+    full(
+      `${maxWaiting} sessions already wait for a place in this node; try again later.`,
+      "waitingSessions",
+      maxWaiting,
+    );
+
+  /** What a waiter has waited for in vain. */
+  const lacking = (resident: Resident): SquadronError => {
+    const { tenantLimit = 0 } = resident;
+    switch (want(resident)) {
+      case "a place of the tenant":
+        return full(
+          `All ${tenantLimit} sessions that your tenant may have in memory are at work; try again later.`,
+          "livePerTenant",
+          tenantLimit,
+        );
+      case "a runtime":
+        return full(
+          `All ${maxRuntimes} runtimes of this node are at work; try again later.`,
+          "runtimes.max",
+          maxRuntimes,
+        );
+      case "a place":
+      case "nothing":
+        return full(
+          `All ${limit} places of this node are taken by sessions at work; try again later.`,
+          "runtimes.maxSessions",
+          limit,
+        );
+    }
+  };
+
+  /** Gives up for it when its line stands still, or when it has waited very long; looks again later otherwise. */
+  const watch = (waiter: Waiter): void => {
+    const now = clock.monotonic();
+    const moved = Math.max(waiter.since, movedAt.get(waiter.resident.tenant) ?? 0);
+    const left = Math.min(moved + standstillMs, waiter.since + longestWaitMs) - now;
+    if (left > 0) waiter.cancelTimer = clock.after(left, () => watch(waiter));
+    else if (remove(waiter)) waiter.reject(lacking(waiter.resident));
+  };
 
   /** A full queue is for all tenants too: the newest of the longest line gives way to one of a shorter line. */
   const dropOneFor = (tenant: string): boolean => {
@@ -179,13 +231,12 @@ export const createLivePlaces = (options: {
       return new Promise((resolve, reject) => {
         const waiter: Waiter = {
           resident,
+          since: clock.monotonic(),
           resolve,
           reject,
-          cancelTimer: clock.after(waitMs, () => {
-            if (remove(waiter))
-              reject(full("Every place of this node is taken by a session at work; try again later."));
-          }),
+          cancelTimer: () => undefined,
         };
+        watch(waiter);
         const line = waiting.get(resident.tenant);
         if (line === undefined) waiting.set(resident.tenant, [waiter]);
         else line.push(waiter);

@@ -197,7 +197,7 @@ test("a full node says so, and has room again when a runtime has gone", async ()
   await Promise.all([t.fleet.runtimeFor(user("a")), t.fleet.runtimeFor(user("b"))]);
   await expect(t.fleet.runtimeFor(user("c"))).rejects.toMatchObject({
     code: "no_capacity",
-    details: { limit: 2 },
+    details: { limit: "runtimes.max", value: 2 },
   });
   await t.fleet.runtimeFor(user("a"));
   await t.fleet.release("user/acme/a");

@@ -174,12 +174,46 @@ describe("who waits for a place", () => {
     await expect(waiting).rejects.toMatchObject({
       code: "no_capacity",
       httpStatus: 503,
-      details: { limit: 1, retryAfter: 10 },
+      details: { limit: "runtimes.maxSessions", value: 1, retryAfter: 10 },
     });
     expect([places.waiting, clock.pending]).toEqual([0, 0]);
     places.leave(holder);
     await settle();
     expect(places.taken).toBe(0);
+  });
+
+  it("is told which limit it waited for", async () => {
+    const { clock, places, live, session, bound } = setUp({ limit: 2, maxRuntimes: 1 });
+    await live("holder", { tenant: "acme", tenantLimit: 1, unitKey: "unit" });
+    bound.add("unit");
+    const ofTenant = places.take(session("own", { tenant: "acme", tenantLimit: 1, unitKey: "unit" }));
+    const ofRuntimes = places.take(session("other", { tenant: "globex", unitKey: "other" }));
+    await settle();
+    clock.advance(10_000);
+    await expect(ofTenant).rejects.toMatchObject({ details: { limit: "livePerTenant", value: 1 } });
+    await expect(ofRuntimes).rejects.toMatchObject({ details: { limit: "runtimes.max", value: 1 } });
+  });
+
+  it("waits on while its tenant's line moves, but no longer than a minute", async () => {
+    const { clock, places, live, session } = setUp({ limit: 1 });
+    let holder: Session = await live("holder");
+    const ahead = Array.from({ length: 20 }, (_, index) => session(`${index}`));
+    const served = ahead.map((one) => places.take(one));
+    const last = places.take(session("last"));
+    const refused = Promise.allSettled([...served.slice(9), last]);
+    for (const next of ahead.slice(0, 9)) {
+      clock.advance(6_000);
+      places.leave(holder);
+      await settle();
+      holder = next;
+    }
+    await Promise.all(served.slice(0, 9));
+    clock.advance(5_999);
+    await settle();
+    expect(places.waiting).toBe(12);
+    clock.advance(1);
+    expect(new Set((await refused).map(({ status }) => status))).toEqual(new Set(["rejected"]));
+    expect([places.waiting, clock.pending]).toEqual([0, 0]);
   });
 
   it("is refused at once when too many wait already", async () => {
@@ -188,7 +222,7 @@ describe("who waits for a place", () => {
     const waiting = Array.from({ length: 1_000 }, (_, index) => places.take(session(`${index}`)));
     await expect(places.take(session("one too many"))).rejects.toMatchObject({
       code: "no_capacity",
-      details: { retryAfter: 10 },
+      details: { limit: "waitingSessions", value: 1_000, retryAfter: 10 },
     });
     clock.advance(10_000);
     const outcomes = await Promise.allSettled(waiting);
@@ -203,7 +237,7 @@ describe("who waits for a place", () => {
     await expect(crowd.at(-1)).rejects.toMatchObject({ code: "no_capacity" });
     expect(places.waiting).toBe(1_000);
     clock.advance(10_000);
-    await expect(other).rejects.toThrow(/Every place/);
+    await expect(other).rejects.toMatchObject({ details: { limit: "runtimes.maxSessions", value: 1 } });
     await Promise.allSettled(crowd);
     expect([places.waiting, clock.pending]).toEqual([0, 0]);
   });

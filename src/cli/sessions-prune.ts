@@ -39,8 +39,9 @@ const prune = async ({ dryRun, tenant, unusedFor, limit, json, ...options }: Pru
       readableBytes(session.sizeBytes),
     ]);
     if (rows.length > 0) print(table(["SESSION", "TENANT", "OWNER", "USED", "SIZE"], rows));
-    const what = sessions.length === 1 ? "session" : "sessions";
-    print(`${sessions.length} ${what} deleted${dryRun ? " if this were no dry run" : ""}.`);
+    const what =
+      sessions.length === 1 ? "1 session" : `${sessions.length === 0 ? "No" : sessions.length} sessions`;
+    print(`${what} ${dryRun ? "would be deleted" : "deleted"}.`);
   }
   if (inUse > 0) note(`${inUse} are in use and stay.`);
   if (failed > 0) note(`${failed} could not be deleted; the node's log says why.`);

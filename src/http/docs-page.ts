@@ -1,5 +1,6 @@
 import { errorTable } from "../kernel/errors.ts";
-import { isObject } from "../kernel/json.ts";
+import { escaped, inline, list, prose, record, string } from "./docs-html.ts";
+import { type Mark, schemaTable, typeWords } from "./docs-schema.ts";
 
 /** The page's only style; the page needs no script. */
 export const docsStyle = `
@@ -9,40 +10,32 @@ h1 { font-size: 1.9rem; margin: 0 0 .25rem; } h2 { margin: 2.75rem 0 .5rem; text
 p { max-width: 46rem; } a { color: var(--mark); } code, pre { font: .875rem/1.5 ui-monospace, monospace; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; padding: .75rem 1rem; }
 nav { color: var(--dim); } nav a { margin-right: 1rem; text-transform: capitalize; }
-details { border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; } details > *:not(summary) { margin-left: 1rem; margin-right: 1rem; }
+details { border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; } details > *:not(summary) { margin-left: 1rem; margin-right: 1rem; } details > table { margin-bottom: 1rem; width: calc(100% - 2rem); }
 summary { cursor: pointer; padding: .6rem 1rem; } details[open] > summary { background: var(--soft); border-bottom: 1px solid var(--line); border-radius: 8px 8px 0 0; }
 summary b { display: inline-block; font: 700 .8rem ui-monospace, monospace; color: var(--mark); min-width: 4.2rem; } summary span { color: var(--dim); margin-left: .75rem; }
 table { border-collapse: collapse; width: 100%; } th, td { border-bottom: 1px solid var(--line); padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: top; }
-th { color: var(--dim); font-weight: 600; } tr:target { background: var(--soft); }
+th { color: var(--dim); font-weight: 600; } td:first-child { white-space: nowrap; } h4 { margin: 1.5rem 0 .5rem; } :target { background: var(--soft); }
 @media (max-width: 40rem) { summary span { display: block; margin: 0; } table { display: block; overflow-x: auto; } }
 `;
 
-const escaped = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-
-/** Plain text with blank lines as paragraphs and backticks as code. */
-const prose = (text: string): string =>
-  text
-    .split(/\n\s*\n/)
-    .map((part) => `<p>${escaped(part).replaceAll(/`([^`]+)`/g, "<code>$1</code>")}</p>`)
-    .join("");
-
-const record = (value: unknown): Record<string, unknown> => (isObject(value) ? value : {});
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-const string = (value: unknown): string => (typeof value === "string" ? value : "");
-
-const json = (value: unknown): string => `<pre>${escaped(JSON.stringify(value, null, 2))}</pre>`;
-
-const contents = (holder: unknown): string =>
+const contents = (holder: unknown, mark: Mark): string =>
   Object.entries(record(record(holder).content))
-    .map(([type, content]) => `<p><code>${escaped(type)}</code></p>${json(record(content).schema)}`)
+    .map(
+      ([type, content]) =>
+        `<p><code>${escaped(type)}</code></p>${schemaTable(record(record(content).schema), mark)}`,
+    )
     .join("");
 
 const parameterRow = (value: unknown): string => {
   const { name, in: place, required, description, schema } = record(value);
-  const { description: inner, ...type } = record(schema);
-  const about = string(description) || string(inner);
-  return `<tr><td><code>${escaped(string(name))}</code></td><td>${escaped(string(place))}${required === true ? ", required" : ""}</td><td>${prose(about)}<code>${escaped(JSON.stringify(type))}</code></td></tr>`;
+  const about = string(description) || string(record(schema).description);
+  return `<tr><td><code>${escaped(string(name))}</code></td><td>${escaped(string(place))}${required === true ? ", required" : ""}</td><td>${typeWords(record(schema))}</td><td>${inline(about)}</td></tr>`;
+};
+
+/** What a route says of one of its answers; the generator's own words for none are left out. */
+const aboutAnswer = (answer: unknown): string => {
+  const about = string(record(answer).description);
+  return about === "Default Response" ? "" : prose(about);
 };
 
 const operation = (method: string, path: string, value: unknown): string => {
@@ -52,11 +45,11 @@ const operation = (method: string, path: string, value: unknown): string => {
     .filter(([status]) => status !== "default")
     .map(
       ([status, answer]) =>
-        `<h4>${escaped(status)}</h4>${prose(string(record(answer).description))}${contents(answer)}`,
+        `<h4>${escaped(status)}</h4>${aboutAnswer(answer)}${contents(answer, "optional")}`,
     );
   return `<details><summary><b>${method.toUpperCase()}</b><code>${escaped(path)}</code><span>${escaped(string(summary))}</span></summary>
-${prose(string(description))}${rows === "" ? "" : `<table><tr><th>Parameter</th><th>In</th><th>Form</th></tr>${rows}</table>`}
-${requestBody === undefined ? "" : `<h4>Body</h4>${contents(requestBody)}`}${answers.join("")}</details>`;
+${prose(string(description))}${rows === "" ? "" : `<table><tr><th>Parameter</th><th>In</th><th>Value</th><th>Meaning</th></tr>${rows}</table>`}
+${requestBody === undefined ? "" : `<h4>Body</h4>${contents(requestBody, "required")}`}${answers.join("")}</details>`;
 };
 
 const errorRows = (): string =>
@@ -67,8 +60,8 @@ const errorRows = (): string =>
     )
     .join("");
 
-/** The page at /docs, made from the OpenAPI document alone. */
-export const docsPage = (document: unknown): string => {
+/** The page at /docs, made from the OpenAPI document alone. `origin` is where its reader reaches the node. */
+export const docsPage = (document: unknown, origin: string): string => {
   const { info, paths, tags, components } = record(document);
   const operations = Object.entries(record(paths)).flatMap(([path, item]) =>
     Object.entries(record(item)).map(([method, value]) => ({
@@ -87,14 +80,16 @@ export const docsPage = (document: unknown): string => {
   const schemas = Object.entries(record(record(components).schemas))
     .map(
       ([name, schema]) =>
-        `<details><summary><code>${escaped(name)}</code></summary>${json(schema)}</details>`,
+        `<details id="schema-${escaped(name)}"><summary><code>${escaped(name)}</code></summary>${schemaTable(record(schema), "optional")}</details>`,
     )
     .join("");
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(string(record(info).title))} API</title><style>${docsStyle}</style></head><body><main>
 <h1>${escaped(string(record(info).title))} API</h1>${prose(string(record(info).description))}
-<pre>curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
-  -d '{"prompt": "Say hello"}' /v1/prompts</pre>
+<pre>curl ${escaped(origin)}/v1/prompts \\
+  -H "Authorization: Bearer $KEY" \\
+  -H "Content-Type: application/json" \\
+  -d '{"prompt": "Say hello"}'</pre>
 <nav>${[...names, "schemas", "errors"].map((name) => `<a href="#${name}">${name}</a>`).join(" ")} <a href="/openapi.json">OpenAPI</a></nav>
 ${sections.join("")}<h2 id="schemas">Schemas</h2>${schemas}
 <h2 id="errors">Errors</h2><table><tr><th>Code</th><th>HTTP</th><th>JSON-RPC</th></tr>${errorRows()}</table></main></body></html>`;

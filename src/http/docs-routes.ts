@@ -10,10 +10,10 @@ export const docsRoutes = (app: HttpApp): void => {
   app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) =>
     reply.header("content-type", "application/json; charset=utf-8").send(JSON.stringify(app.swagger())),
   );
-  app.get("/docs", { schema: { hide: true } }, async (_request, reply) =>
+  app.get("/docs", { schema: { hide: true } }, async (request, reply) =>
     reply
       .header("content-security-policy", policy)
       .header("content-type", "text/html; charset=utf-8")
-      .send(docsPage(app.swagger())),
+      .send(docsPage(app.swagger(), `${request.protocol}://${request.host}`)),
   );
 };

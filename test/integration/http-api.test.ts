@@ -216,10 +216,13 @@ describe("what the API says about itself", () => {
       "/v1/prompts",
       'id="error-session_not_found"',
       "text/event-stream",
+      "<td><code>attachments[].mimeType</code></td><td>string, 1 to 200 characters, required</td>",
+      '<a href="#schema-TurnAnswer">TurnAnswer</a>',
     ]) {
       expect(page).toContain(word);
     }
-    expect(page).not.toMatch(/<script|https?:\/\/(?!localhost)/);
+    expect(page).toContain(`curl ${squadron.baseUrl}/v1/prompts`);
+    expect(page.replaceAll(squadron.baseUrl, "")).not.toMatch(/<script|https?:\/\//);
     expect(response.headers.get("content-security-policy")).toMatch(
       /^default-src 'none'; style-src 'sha256-/,
     );

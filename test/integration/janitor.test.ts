@@ -150,7 +150,7 @@ describe("pruning by hand", () => {
     const cli = (...args: string[]) => runCli(["sessions", ...args], { cwd: squadron.directory, env });
     const dry = await cli("prune", "--dry-run", "--tenant", "globex", "--unused-for", "1ms");
     expect(dry.stdout).toMatch(/globex +carol/);
-    expect(dry.stdout).toContain("1 session deleted if this were no dry run.");
+    expect(dry.stdout).toContain("1 session would be deleted.");
     const done = await cli("prune", "--unused-for", "1ms", "--limit", "1", "--json");
     expect(JSON.parse(done.stdout)).toMatchObject({ sessions: [{ tenant: "acme" }], more: true });
     const listed = await cli("--json");

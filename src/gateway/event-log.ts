@@ -1,7 +1,9 @@
 import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
-import { type EventPosition, formatPosition, startOfHistory } from "./event-position.ts";
+import type { HistoryWatch } from "../sessions/history-watch.ts";
+import { startOfHistory } from "../sessions/stored-events.ts";
+import { type EventPosition, formatPosition } from "./event-position.ts";
 
 /** How much of what was told is kept for readers that come back. */
 const defaultBounds = { entries: 10_000, bytes: 4 * 2 ** 20 };
@@ -44,17 +46,11 @@ export interface Following {
  * What one session has told of late, once for all who read it. It outlives the session's host and its runtimes. Without
  * readers it holds only what is not stored yet.
  */
-export interface EventLog {
+export interface EventLog extends HistoryWatch {
   /** Names this log among all that the session has had. */
   readonly name: string;
   /** An event that counts in the history has its `id`; others are ephemeral. `data` is asked for only if it is kept. */
   tell(event: { readonly type: string; readonly id?: string; readonly data: () => Buffer }): void;
-  /** At a wake: the stored history ends with this event. */
-  restored(last: string): void;
-  /** The stored history has grown and ends with this event, which has been told or is told next. */
-  stored(last: string): void;
-  /** The end of the history was taken away, and it ends with this event now. */
-  rewritten(last: string): void;
   /** The session has left its runtime: what is not stored has not happened. */
   left(): void;
   /** The session is no more. */
@@ -63,7 +59,7 @@ export interface EventLog {
   readonly position: EventPosition & { readonly live: { readonly log: string; readonly at: number } };
   /** Is it known where the stored history ends? */
   readonly oriented: boolean;
-  /** Has anything been told that is not stored yet, or been stored that is about to be told? */
+  /** Has anything been told that is not stored yet, or is being stored, or been stored and is about to be told? */
   readonly moving: boolean;
   /** The place after that one, if all that was told since is here. */
   after(position: EventPosition): Following | undefined;
@@ -80,7 +76,10 @@ export interface EventLog {
 }
 
 const comeAgain = (): SquadronError =>
-  new SquadronError("slow_consumer", "The stream has gone on without this reader; resume where it was.");
+  new SquadronError(
+    "slow_consumer",
+    "The stream has gone on without this reader, or the history was changed under it; resume where it was.",
+  );
 
 export const createEventLog = (options: {
   readonly clock: Clock;
@@ -105,6 +104,9 @@ export const createEventLog = (options: {
   let kept: string | undefined;
   /** The last one that was stored before it was told. */
   let coming: string | undefined;
+  /** Is this event in the history that was written anew, though it is told only now? */
+  let known: ((id: string) => boolean) | undefined;
+  let storing = 0;
   let ended: SquadronError | undefined;
   let revision = 0;
 
@@ -203,10 +205,11 @@ export const createEventLog = (options: {
       if (id === undefined) {
         if (followed()) append(type, data());
         else first = ++next;
-      } else tellKept(type, id, data());
+      } else if (known?.(id) !== true) tellKept(type, id, data());
       notify();
     },
     restored(last) {
+      known = undefined;
       rollBack();
       if (kept === undefined) {
         kept = last;
@@ -214,7 +217,15 @@ export const createEventLog = (options: {
       } else if (kept !== last) restart(last);
       changed();
     },
+    storing() {
+      storing++;
+      return () => {
+        storing--;
+        changed();
+      };
+    },
     stored(last) {
+      known = undefined;
       const at = unkept.findIndex(({ id }) => id === last);
       if (at >= 0) {
         kept = last;
@@ -230,8 +241,9 @@ export const createEventLog = (options: {
       } else coming = undefined;
       changed();
     },
-    rewritten(last) {
+    rewritten(last, has) {
       restart(last);
+      known = has;
       changed();
     },
     left() {
@@ -249,7 +261,7 @@ export const createEventLog = (options: {
       return kept !== undefined;
     },
     get moving() {
-      return unkept.length > 0 || coming !== undefined;
+      return unkept.length > 0 || coming !== undefined || storing > 0;
     },
     after({ told: last, kept: keptThen, live }) {
       if (live?.log === name && live.at + 1 >= first && live.at < next)

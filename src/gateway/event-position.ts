@@ -1,5 +1,4 @@
-/** Stands for the place before the first event of a history. */
-export const startOfHistory = "start";
+import { startOfHistory } from "../sessions/stored-events.ts";
 
 /**
  * A place in a session's stream. `told` is the last event of the history before it, `kept` the last one that was stored

@@ -1,6 +1,6 @@
-import type { StoredEvents } from "../sessions/stored-events.ts";
+import { type StoredEvents, startOfHistory } from "../sessions/stored-events.ts";
 import type { EventLog, Found, LogEntry } from "./event-log.ts";
-import { type EventPosition, formatPosition, startOfHistory } from "./event-position.ts";
+import { type EventPosition, formatPosition } from "./event-position.ts";
 
 /** One reader's way through a session's stream, from a place on: no gap, no repetition. */
 export interface EventReader {

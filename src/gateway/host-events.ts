@@ -7,6 +7,7 @@ import type { HeldEnds } from "./held-ends.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
 import { scheduleEvents } from "./schedules.ts";
+import { type ToldEvent, toldEvent } from "./told-event.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
 
 /** Event types that the host must understand; all others pass with only the session id replaced. */
@@ -59,6 +60,7 @@ interface Seen {
 
 export const createEventIntake = (options: {
   readonly session: string;
+  readonly publicId: string;
   readonly attachments: readonly Attachment[];
   readonly turns: HostTurns;
   readonly openRequests: OpenRequests;
@@ -68,6 +70,8 @@ export const createEventIntake = (options: {
   /** Undefined when nothing of the session is kept. */
   readonly storeTurn: StoreTurn | undefined;
   readonly onNotStored: (error: unknown) => void;
+  /** Tells those who read the session's stream. */
+  readonly tellReaders: (event: ToldEvent) => void;
   /** An event could not be handled, by a mistake of ours. */
   readonly onFailure: (error: unknown) => void;
   readonly clock: Clock;
@@ -124,7 +128,15 @@ export const createEventIntake = (options: {
       } else connection.link.sendRaw(frame.withSessionId(name));
     };
     for (const attachment of to) guarded(() => tellOne(attachment));
+    guarded(() => tellReaders(frame, type, event));
     if (type === "session.idle") turns.idle(data);
+  };
+
+  const tellReaders = (frame: Envelope, type: string, event: unknown): void => {
+    const shown = () =>
+      rewriteEvent(event, (id) => (id === session ? options.publicId : undefined), options.clientMessageId);
+    const told = toldEvent(frame, eventTypesWithIds.has(type) ? shown : undefined);
+    if (told !== undefined) options.tellReaders(told);
   };
 
   /** An error has told its sender of the end already: the idle behind it is news to nobody who has asked again by then. */

@@ -7,6 +7,7 @@ import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { EventLogs } from "./event-logs.ts";
 import type { LivePlaces } from "./live-places.ts";
 import type { Residence } from "./residence.ts";
 import type { Shells } from "./shells.ts";
@@ -23,6 +24,7 @@ export interface HostServices {
   readonly holdings: Holdings;
   readonly places: LivePlaces;
   readonly residence: Residence;
+  readonly eventLogs: EventLogs;
   readonly useLedger: UseLedger;
   readonly shells: Shells;
   /** Asks a runtime for what clients of a session may want of it as a whole; before the session is opened there. */

@@ -4,6 +4,7 @@ import { policyWithin } from "../policy/unit-policy.ts";
 import { leaseNameOf } from "../sessions/unit.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
+import { createEventLogs, type EventLogs } from "./event-logs.ts";
 import { createGuests, type Visitor } from "./guests.ts";
 import type { HostServices } from "./host-services.ts";
 import { createLivePlaces } from "./live-places.ts";
@@ -32,6 +33,8 @@ export interface Hosts {
   discard(row: SessionRow): Promise<void>;
   /** Works in a unit's runtime for none of its sessions, see `Guests.visit`. */
   visit<T>(visitor: Visitor, work: (runtime: Runtime) => Promise<T>): Promise<T>;
+  /** What a session tells, for as long as its reader likes, see `EventLogs.read`. */
+  readonly read: EventLogs["read"];
   runtimeClosed(runtime: Runtime): void;
   /** The runtime is worn out: its sessions leave it, then it is ended. */
   recycle(runtime: Runtime): void;
@@ -43,7 +46,7 @@ export interface Hosts {
 const deleteWithinMs = 10_000;
 
 export const createHosts = (options: {
-  readonly services: Omit<HostServices, "places" | "residence">;
+  readonly services: Omit<HostServices, "places" | "residence" | "eventLogs">;
   readonly limits: { readonly runtimes: number; readonly sessions: number };
   readonly policyOf: (tenant: string) => Policy;
 }): Hosts => {
@@ -68,7 +71,8 @@ export const createHosts = (options: {
     onEvicted: (reason) => metrics.evicted(reason),
   });
   const guests = createGuests({ clock, fleet, holdings, places, residence });
-  const services: HostServices = { ...options.services, places, residence };
+  const eventLogs = createEventLogs({ clock, store, hostOf: (session) => opened.get(session) });
+  const services: HostServices = { ...options.services, places, residence, eventLogs };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
     const names = await store.sessions.namesOf(id);
@@ -96,6 +100,7 @@ export const createHosts = (options: {
   const forget = (id: string): void => {
     hosts.delete(id);
     opened.delete(id);
+    eventLogs.release(id);
   };
 
   const of = (row: SessionRow): Promise<SessionHost> => {
@@ -120,6 +125,7 @@ export const createHosts = (options: {
     const host = await unlessDeleted(of(row));
     if (host === undefined || !(await host.bury(() => erase(host), may))) return false;
     for (const { connection, name } of host.attachments) connection.attachments.delete(name);
+    eventLogs.deleted(row.id);
     forget(row.id);
     return true;
   };
@@ -159,6 +165,7 @@ export const createHosts = (options: {
       await remove(row, ({ created, attachments }) => !created && attachments.length === 0);
     },
     visit: guests.visit,
+    read: eventLogs.read,
     runtimeClosed(runtime) {
       units.forget(runtime);
       for (const host of hostsIn(runtime)) host.runtimeClosed(runtime);

@@ -45,6 +45,7 @@ export const createSessionHost = (options: {
   const unit: Unit = { isolation: row.isolation, key: row.unit };
   const renamed = new Map(options.renamed);
   const attachments: Attachment[] = [];
+  const told = services.eventLogs.hold(row.id);
   /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
   let atGate = false;
 
@@ -68,6 +69,7 @@ export const createSessionHost = (options: {
         session: row.id,
         maxBytes: policy.limits.maxSizeBytes,
         onFenced: () => metrics.writeFenced(),
+        watch: told,
         nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
       });
 
@@ -80,6 +82,7 @@ export const createSessionHost = (options: {
     state,
     takePlace: () => services.places.take(stay.resident),
     onLeft: (runtime) => {
+      forgetUnstored();
       openRequests.clear();
       ownWork.clear();
       services.places.leave(stay.resident);
@@ -91,6 +94,15 @@ export const createSessionHost = (options: {
     },
     onLost: () => throwOut(lostMessage),
   });
+
+  /** What was being stored when the session left its runtime counts if it can be, and is told before. */
+  const forgetUnstored = async (): Promise<void> => {
+    await intake.quiet();
+    await state?.quiet();
+    // A wake that has begun meanwhile says itself where the history ends.
+    const { kind } = upstream.life;
+    if (kind === "hibernated" || kind === "deleted") told.left();
+  };
 
   const stay = createSessionStay({
     services,
@@ -217,6 +229,7 @@ export const createSessionHost = (options: {
   const intake = createEventIntake({
     clock,
     session: row.id,
+    publicId: row.publicId,
     attachments,
     turns,
     openRequests,
@@ -231,6 +244,7 @@ export const createSessionHost = (options: {
         if (ending !== undefined) rows.stored(ending.turn);
       }),
     onNotStored: notStored,
+    tellReaders: told.tell,
     onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
     onEvent: (type, data, agentId) => {
       if (ownWork.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from "fastify";
-import type { Authenticated } from "../identity/identity.ts";
+import type { Authenticated } from "../identity/authenticated.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { HttpContext } from "./context.ts";
@@ -8,13 +8,40 @@ const callers = new WeakMap<FastifyRequest, Authenticated>();
 
 /** Finds out who sends the request. Rejects with `unauthenticated`. */
 export const authenticate = async (
-  { identity }: HttpContext,
+  { identity }: Pick<HttpContext, "identity">,
   request: FastifyRequest,
 ): Promise<Authenticated> => {
   const token = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "")?.[1];
   const caller = await identity.authenticate(token);
   callers.set(request, caller);
   return caller;
+};
+
+/**
+ * Lets `use` read the stream of the session with this public id, for the bearer of a key or of a ticket for it.
+ * `onReplaced` is called when another stream is opened with the ticket. Rejects with `unauthenticated`.
+ */
+export const withReader = async <T>(
+  { identity }: Pick<HttpContext, "identity">,
+  request: FastifyRequest,
+  from: {
+    readonly session: string;
+    readonly ticket: string | undefined;
+    readonly onReplaced: () => void;
+  },
+  use: () => Promise<T>,
+): Promise<T> => {
+  if (from.ticket === undefined) {
+    await authenticate({ identity }, request);
+    return use();
+  }
+  const opened = await identity.openStream(from.ticket, from.session, from.onReplaced);
+  try {
+    callers.set(request, opened.caller);
+    return await use();
+  } finally {
+    opened.close();
+  }
 };
 
 /** Who sends this request; only in routes behind `authenticate`. */

@@ -11,6 +11,7 @@ import { adminSessionsRoutes } from "./admin-sessions-routes.ts";
 import { authenticate, knownCaller } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { docsRoutes } from "./docs-routes.ts";
+import { eventsRoutes, eventTicketRoutes } from "./events-routes.ts";
 import { messagesRoutes } from "./messages-routes.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { operationsRoutes } from "./operations-routes.ts";
@@ -130,6 +131,7 @@ export const buildHttpApp = async (
   await collectOpenApi(app);
   operationsRoutes(app, context, options);
   docsRoutes(app);
+  eventsRoutes(app, context);
   await app.register(async (plain) => {
     const api = plain.withTypeProvider<ZodTypeProvider>();
     api.addHook("onRequest", async (request) => {
@@ -142,6 +144,7 @@ export const buildHttpApp = async (
       promptsRoutes,
       sessionsRoutes,
       messagesRoutes,
+      eventTicketRoutes,
       accountRoutes,
       adminRoutes,
       adminSessionsRoutes,

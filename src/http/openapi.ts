@@ -30,7 +30,9 @@ export const collectOpenApi = async (app: HttpApp): Promise<void> => {
       servers: [{ url: "/" }],
       security: [{ key: [] }],
       components: { securitySchemes: { key: { type: "http", scheme: "bearer" } } },
-      tags: ["prompts", "sessions", "messages", "account", "admin", "operations"].map((name) => ({ name })),
+      tags: ["prompts", "sessions", "messages", "events", "account", "admin", "operations"].map((name) => ({
+        name,
+      })),
     },
     transform: jsonSchemaTransform,
     transformObject: (document) => withoutUnused({ ...jsonSchemaTransformObject(document) }),

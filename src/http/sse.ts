@@ -1,10 +1,12 @@
 import { Readable } from "node:stream";
 import type { Clock } from "../kernel/clock.ts";
 
-const heartbeatEveryMs = 15_000;
+export const heartbeatEveryMs = 15_000;
+/** A comment: clients pass it over, and what lies between them and us sees that the connection lives. */
+export const heartbeat = ": heartbeat\n\n";
 const maxQueuedBytes = 4 * 1024 * 1024;
 /** How long a client may take to read what is left after the end. */
-const lingerMs = 10_000;
+export const lingerMs = 10_000;
 
 /** One event stream (text/event-stream). What is sent after its end is dropped. */
 export interface EventStream {
@@ -38,7 +40,7 @@ export const openEventStream = (options: {
   const beat = (): void => {
     cancelTimer();
     cancelTimer = clock.after(heartbeatEveryMs, () => {
-      if (body.readableLength === 0) body.push(": heartbeat\n\n");
+      if (body.readableLength === 0) body.push(heartbeat);
       beat();
     });
   };

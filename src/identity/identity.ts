@@ -5,21 +5,15 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { KeyRow, Store } from "../store/store.ts";
+import type { Authenticated } from "./authenticated.ts";
 import { createKey, hashOf } from "./keys.ts";
 import { createOneTimeTokens } from "./one-time-tokens.ts";
+import { createStreamTickets, type OpenTicket } from "./stream-tickets.ts";
 
 /** Longer tokens are refused unread. */
 const maxTokenLength = 4_096;
 /** `lastUsedAt` is as exact as this, so that not every request writes. */
 const usedEveryMs = 60_000;
-
-export interface Authenticated {
-  readonly principal: Principal;
-  /** The user's own GitHub token, when the key brings one. */
-  readonly githubToken?: Secret;
-  /** Names the key without giving it away. */
-  readonly keyId: string;
-}
 
 export interface Identity {
   /**
@@ -29,6 +23,13 @@ export interface Identity {
   authenticate(token: string | undefined): Promise<Authenticated>;
   /** A token for a client within this process, good for one `authenticate`, soon. Throws `rate_limited` when too many are unused. */
   oneTimeToken(principal: Principal): Secret;
+  /** A ticket for the event stream of this session, see `StreamTickets`. Throws `rate_limited` when too many are out. */
+  streamTicket(caller: Authenticated, session: string): Secret;
+  /**
+   * Whose ticket for this session's stream it is. Rejects with `unauthenticated` when it is none, is not good any more, or
+   * the key with which it was got has been revoked; with `store_unavailable` as above.
+   */
+  openStream(ticket: string, session: string, onReplaced: () => void): Promise<OpenTicket>;
 }
 
 /** Recognises the keys of the configuration and those of the store. A revoked key is refused from that moment on. */
@@ -39,6 +40,7 @@ export const createIdentity = (options: {
 }): Identity => {
   const { store, clock } = options;
   const oneTimeTokens = createOneTimeTokens(clock);
+  const streamTickets = createStreamTickets(clock);
   const staticKeys = options.keys.map(({ key, tenant, user, roles, githubToken }, at) => ({
     hash: hashOf(key.reveal()),
     authenticated: {
@@ -67,8 +69,29 @@ export const createIdentity = (options: {
     if (lastUsedAt === null || now - lastUsedAt >= usedEveryMs) await store.keys.used(id, now);
   };
 
+  const isRevoked = async (keyId: string): Promise<boolean> =>
+    ((await store.keys.byId(keyId))?.revokedAt ?? null) !== null;
+
   return {
     oneTimeToken: oneTimeTokens.issue,
+    streamTicket: streamTickets.issue,
+    async openStream(ticket, session, onReplaced) {
+      const opened =
+        ticket.length <= maxTokenLength ? streamTickets.open(ticket, session, onReplaced) : undefined;
+      if (opened === undefined)
+        throw new SquadronError(
+          "unauthenticated",
+          "The ticket is not good for this stream any more; get a new one.",
+        );
+      try {
+        if (!(await isRevoked(opened.caller.keyId))) return opened;
+      } catch (error) {
+        opened.close();
+        throw error;
+      }
+      opened.close();
+      throw new SquadronError("unauthenticated", "The key with which this ticket was got has been revoked.");
+    },
     async authenticate(token) {
       if (token !== undefined && token !== "" && token.length <= maxTokenLength) {
         const principal = oneTimeTokens.redeem(token);

@@ -2,6 +2,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Commit, Store, TurnEnd } from "../store/store.ts";
+import { type HistoryWatch, tellRestored, tellStored } from "./history-watch.ts";
 import { sessionRoots } from "./roots.ts";
 import type { UnitStates } from "./unit-state.ts";
 import { openWorkingCopy, restoreFiles, type WorkingCopy } from "./working-copy.ts";
@@ -27,6 +28,8 @@ export interface SessionState {
   commit(turn?: TurnEnd): Promise<void>;
   /** What lies on the runtime's disk counts no more: the next restore begins from the store. */
   discard(): void;
+  /** Resolves when none of the calls before it is going on. */
+  quiet(): Promise<void>;
 }
 
 /** Points of commit and wake at which a test may let the process die. */
@@ -70,11 +73,13 @@ export const createSessionState = (options: {
   readonly nextTurn: () => string | undefined;
   /** Another holder has the newest epoch: nothing was stored. */
   readonly onFenced: () => void;
+  readonly watch: HistoryWatch;
   readonly at?: (point: StatePoint) => void;
 }): SessionState => {
-  const { store, clock, units, session, maxBytes, at = () => undefined } = options;
+  const { store, clock, units, session, maxBytes, watch, at = () => undefined } = options;
   let place: Place | undefined;
   let epoch: number | undefined;
+  let hasHistory = false;
   let last: Promise<unknown> = Promise.resolve();
 
   const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
@@ -90,8 +95,9 @@ export const createSessionState = (options: {
       throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
     at("commit.read");
     if (changes.files.length === 0 && turn === undefined && unit === undefined) return;
-    const stored = await store.state
-      .commit({
+    const over = watch.storing();
+    try {
+      const stored = await store.state.commit({
         sessionId: session,
         epoch: here.epoch,
         version: here.version,
@@ -99,13 +105,16 @@ export const createSessionState = (options: {
         maxBytes,
         ...(unit !== undefined && { unit }),
         ...(turn !== undefined && { turn }),
-      })
-      .catch((error: unknown) => {
-        if (error instanceof SquadronError && error.code === "fenced") options.onFenced();
-        throw error;
       });
-    changes.accept();
-    here.version = stored.version;
+      hasHistory = tellStored(watch, changes.files, hasHistory);
+      changes.accept();
+      here.version = stored.version;
+    } catch (error) {
+      if (error instanceof SquadronError && error.code === "fenced") options.onFenced();
+      throw error;
+    } finally {
+      over();
+    }
     at("commit.stored");
   };
 
@@ -132,9 +141,11 @@ export const createSessionState = (options: {
         if (taken === undefined) throw deleted();
         epoch = taken.epoch;
         at("restore.acquired");
+        const files = await store.state.files({ kind: "session", id: session });
+        hasHistory = tellRestored(watch, files);
         const copy = await restoreFiles({
           roots: sessionRoots(runtime, session),
-          files: await store.state.files({ kind: "session", id: session }),
+          files,
           maxBytes,
           owner: runtime.owner,
         });
@@ -152,5 +163,6 @@ export const createSessionState = (options: {
     discard() {
       place = undefined;
     },
+    quiet: () => last.then(() => undefined),
   };
 };

@@ -7,6 +7,9 @@ import { linesWith, logPath, parsedEvent } from "./history-ids.ts";
  */
 export const untold: ReadonlySet<string> = new Set(["system.message", "model.messages_snapshot"]);
 
+/** Stands for the place before the first event of a history. */
+export const startOfHistory = "start";
+
 /** An event of the history with the id that it has for ever. */
 export interface StoredEvent {
   readonly id: string;

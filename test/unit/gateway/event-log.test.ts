@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createEventLog, type EventLog, type LogEntry } from "../../../src/gateway/event-log.ts";
-import { parsePosition, startOfHistory } from "../../../src/gateway/event-position.ts";
+import { parsePosition } from "../../../src/gateway/event-position.ts";
 import { type EventReader, openEventReader } from "../../../src/gateway/event-reader.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
-import { storedEventsOf } from "../../../src/sessions/stored-events.ts";
+import { startOfHistory, storedEventsOf } from "../../../src/sessions/stored-events.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
 const line = (id: string): string => `${JSON.stringify({ type: "assistant.message", id, data: {} })}\n`;
@@ -20,6 +20,7 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
   /** What the runtime has cut off and not stored yet. */
   let cut = 0;
   let asleep = false;
+  let finish = (): void => undefined;
   const newLog = (): EventLog => createEventLog({ clock, bounds, onQuiet: () => undefined });
   let log = newLog();
   const last = (): string => stored.at(-1) ?? startOfHistory;
@@ -47,31 +48,44 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
     },
     /** Stores the first `count` of what was told; the log hears of it later if it is `late`. */
     commit(count = told.length, late = false) {
-      this.work();
-      const rewritten = cut > 0;
-      if (rewritten) count = told.length;
-      stored = [...stored.slice(0, stored.length - cut), ...told.slice(0, count)];
-      told = told.slice(count);
-      cut = 0;
-      if (rewritten) log.rewritten(last());
-      else if (!late) log.stored(last());
+      this.store(cut > 0 ? told.length : count, 0);
+      if (!late) this.settle();
     },
     /** Stores all, with some events that are told only then. */
-    commitAhead(count: number) {
-      this.commit();
-      held = Array.from({ length: count }, () => `e${++made}`);
-      stored = [...stored, ...held];
-      log.stored(last());
+    commitAhead(count: number, late = false) {
+      this.store(told.length, count);
+      if (!late) this.settle();
+    },
+    store(count: number, ahead: number) {
+      this.work();
+      const rewritten = cut > 0;
+      held = Array.from({ length: ahead }, () => `e${++made}`);
+      const over = log.storing();
+      stored = [...stored.slice(0, stored.length - cut), ...told.slice(0, count), ...held];
+      told = told.slice(count);
+      cut = 0;
+      const now = stored;
+      finish = () => {
+        if (rewritten) log.rewritten(last(), (id) => now.includes(id));
+        else log.stored(last());
+        over();
+      };
+    },
+    /** The log hears of what has been stored. */
+    settle() {
+      finish();
+      finish = () => undefined;
     },
     release() {
+      this.settle();
       for (const id of held) say(id, 20);
       held = [];
     },
     /** The runtime is gone; the next one begins from what is stored. What is held is still told. */
     loseRuntime() {
+      this.settle();
       told = [];
       cut = 0;
-      if (!asleep) log.stored(last());
       log.left();
       asleep = true;
     },
@@ -80,6 +94,7 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
       told = [];
       held = [];
       cut = 0;
+      finish = () => undefined;
       log = newLog();
     },
     /** Before a runtime says anything it has been given what is stored. */
@@ -160,7 +175,7 @@ type Step =
   | { readonly kind: "commit"; readonly most: number; readonly late: boolean }
   /** For so long that nothing is kept for anybody. */
   | { readonly kind: "nobody" }
-  | { readonly kind: "ahead"; readonly count: number }
+  | { readonly kind: "ahead"; readonly count: number; readonly late: boolean }
   | { readonly kind: "lose runtime" | "lose node" | "wake" | "release" }
   | { readonly kind: "truncate"; readonly count: number }
   | { readonly kind: "connect" | "drop"; readonly client: number }
@@ -181,7 +196,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: fc.constant("ahead" as const), count: fc.integer({ min: 1, max: 3 }) }),
+    arbitrary: fc.record({
+      kind: fc.constant("ahead" as const),
+      count: fc.integer({ min: 1, max: 3 }),
+      late: fc.boolean(),
+    }),
   },
   { weight: 2, arbitrary: fc.constantFrom({ kind: "wake" as const }, { kind: "release" as const }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("truncate" as const), count: fc.nat(4) }) },
@@ -214,7 +233,7 @@ const run = async (world: World, readers: readonly Client[], one: Step): Promise
     case "commit":
       return world.commit(one.most, one.late);
     case "ahead":
-      return world.commitAhead(one.count);
+      return world.commitAhead(one.count, one.late);
     case "wake":
       return world.work();
     case "release":

@@ -21,6 +21,7 @@ const frame = (type: string, data: unknown = {}): Envelope =>
 const setUp = (given: { keeps?: boolean } = {}) => {
   const clock = new ManualClock();
   const told: string[] = [];
+  const readers: { readonly type: string; readonly id: string | undefined; readonly event: unknown }[] = [];
   const log: string[] = [];
   const commits: { readonly end: unknown; stored(): void; failed(error: Error): void }[] = [];
   const note = (body: Buffer): void => {
@@ -60,6 +61,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
   };
   const intake = createEventIntake({
     session: "inner",
+    publicId: "ses_public",
     attachments: [attachment],
     turns: turns as unknown as HostTurns,
     openRequests: {
@@ -71,6 +73,10 @@ const setUp = (given: { keeps?: boolean } = {}) => {
     onEvent: () => undefined,
     storeTurn: given.keeps === false ? undefined : storeTurn,
     onNotStored,
+    tellReaders: ({ type, id, data }) => {
+      expect(data().includes("\n")).toBe(false);
+      readers.push({ type, id, event: JSON.parse(data().toString()) });
+    },
     onFailure: (error) => {
       throw error;
     },
@@ -79,7 +85,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
   const take = (...types: string[]): void => {
     for (const type of types) intake.take(frame(type, type === "session.idle" ? { mode: "x" } : {}));
   };
-  return { clock, told, log, commits, turns, onNotStored, intake, take };
+  return { clock, told, readers, log, commits, turns, onNotStored, intake, take };
 };
 
 describe("events of a session", () => {
@@ -180,6 +186,33 @@ describe("events of a session", () => {
     take("session.error");
     await settle();
     expect([told.length, commits.map(({ end }) => end)]).toEqual([2, [{ data: { mode: "x" } }, undefined]]);
+  });
+
+  it("are told to the session's readers as well, under its public id, without what only the model is told", async () => {
+    const { readers, intake, commits } = setUp();
+    const event = (type: string, id: string, more: object = {}): Envelope =>
+      readEnvelope(
+        Buffer.from(
+          JSON.stringify({
+            jsonrpc: "2.0",
+            method: "session.event",
+            params: { sessionId: "inner", event: { id, type, data: {}, ...more } },
+          }).replaceAll('"type"', '\n"type"'),
+        ),
+      );
+    intake.take(event("session.start", "e1", { data: { sessionId: "inner" } }));
+    intake.take(event("assistant.message_delta", "e2", { ephemeral: true, data: { deltaContent: "x" } }));
+    intake.take(event("system.message", "e3"));
+    intake.take(event("session.idle", "e4", { ephemeral: true }));
+    await settle();
+    expect(readers.map(({ type, id }) => [type, id])).toEqual([
+      ["session.start", "e1"],
+      ["assistant.message_delta", undefined],
+    ]);
+    expect(readers[0]?.event).toMatchObject({ data: { sessionId: "ses_public" } });
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(readers.at(-1)?.type).toBe("session.idle");
   });
 
   it("of a one-shot session are told at once, ends too", () => {

@@ -1,0 +1,115 @@
+import type { Clock } from "../kernel/clock.ts";
+import { readStoredEvents, type StoredEvents } from "../sessions/stored-events.ts";
+import type { SessionRow, Store } from "../store/store.ts";
+import { sessionDeleted } from "./deleted.ts";
+import { rewriteEvent } from "./event-ids.ts";
+import { createEventLog, type EventLog } from "./event-log.ts";
+import type { EventPosition } from "./event-position.ts";
+import { type EventReader, openEventReader } from "./event-reader.ts";
+import type { SessionHost } from "./vocabulary.ts";
+
+/** The logs of what sessions tell, one for each session that is open here or read. */
+export interface EventLogs {
+  /** The session's log, which stays as long as its host is open. */
+  hold(session: string): EventLog;
+  /** Its host is forgotten. */
+  release(session: string): void;
+  /** It is no more. */
+  deleted(session: string): void;
+  /**
+   * Opens a way through what the session tells, see `openEventReader`. It wakes no session and keeps none awake. Rejects
+   * with `session_deleted` as well.
+   */
+  read(
+    row: Pick<SessionRow, "id" | "publicId">,
+    options: {
+      readonly position: EventPosition | undefined;
+      readonly listener: () => void;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<EventReader>;
+}
+
+/** A log, whether a host tells it, and the reading of its history that began at this revision. */
+interface Kept {
+  readonly log: EventLog;
+  isHeld: boolean;
+  reading: { readonly revision: number; readonly events: Promise<StoredEvents> } | undefined;
+}
+
+export const createEventLogs = (options: {
+  readonly clock: Clock;
+  readonly store: Pick<Store, "sessions" | "state" | "messageIds">;
+  readonly hostOf: (session: string) => SessionHost | undefined;
+}): EventLogs => {
+  const { clock, store, hostOf } = options;
+  const logs = new Map<string, Kept>();
+
+  const forget = (session: string): void => {
+    const kept = logs.get(session);
+    if (kept !== undefined && !kept.isHeld && !kept.log.followed) logs.delete(session);
+  };
+
+  const of = (session: string): Kept => {
+    const found = logs.get(session);
+    if (found !== undefined) return found;
+    const log = createEventLog({ clock, onQuiet: () => forget(session) });
+    const made: Kept = { log, isHeld: false, reading: undefined };
+    logs.set(session, made);
+    return made;
+  };
+
+  /** Readers that come together, as after a restart of the node, have the history read once. */
+  const readTogether = async (session: string, kept: Kept): Promise<StoredEvents> => {
+    const { revision } = kept.log;
+    if (kept.reading?.revision !== revision)
+      kept.reading = { revision, events: readStoredEvents(store, session) };
+    const mine = kept.reading;
+    try {
+      return await mine.events;
+    } finally {
+      if (kept.reading === mine) kept.reading = undefined;
+    }
+  };
+
+  return {
+    hold(session) {
+      const kept = of(session);
+      kept.isHeld = true;
+      return kept.log;
+    },
+    release(session) {
+      const kept = logs.get(session);
+      if (kept !== undefined) kept.isHeld = false;
+      forget(session);
+    },
+    deleted(session) {
+      logs.get(session)?.log.end(sessionDeleted());
+      logs.delete(session);
+    },
+    async read({ id, publicId }, { position, listener, signal }) {
+      const kept = of(id);
+      let messageIds: ReadonlyMap<string, string> = new Map();
+      const reader = await openEventReader({
+        log: kept.log,
+        position,
+        listener,
+        signal,
+        async readStored() {
+          messageIds = await store.messageIds.of(id);
+          return readTogether(id, kept);
+        },
+        show: (event) =>
+          rewriteEvent(
+            event,
+            (session) => (session === id ? publicId : undefined),
+            (message) => hostOf(id)?.clientMessageId(message) ?? messageIds.get(message),
+          ),
+      });
+      // The log of a session that is deleted after this is ended.
+      if ((await store.sessions.byId(id)) !== undefined) return reader;
+      reader.close();
+      throw sessionDeleted();
+    },
+  };
+};

@@ -53,6 +53,8 @@ export interface Gateway {
   /** Takes no new session and no message any more; resolves when no turn runs, or after `withinMs`. */
   drain(withinMs: number): Promise<void>;
   readonly draining: boolean;
+  /** After a drain: the turns are over, and none will begin any more. */
+  readonly drained: boolean;
   /** The runtime is worn out: its sessions go on elsewhere. */
   recycle(runtime: Runtime): void;
   /** Ends every turn, visibly. To be called while clients can still be told, before the doors close. */
@@ -104,6 +106,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const byKeyId = createKeyConnections();
   const shares = new Map<string, FairShare>();
   let draining = false;
+  let drained = false;
   const useLedger = createUseLedger({ store, clock, log });
   const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
     if (policy.allow.all)
@@ -317,12 +320,16 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     get draining() {
       return draining;
     },
+    get drained() {
+      return drained;
+    },
     async drain(withinMs) {
       draining = true;
       const settled = Promise.all(hosts.list().map((host) => host.settle()));
       await withDeadline(settled, { clock, ms: withinMs, what: "The running turns" }).catch((error) =>
         log.warn({ error }, "some turns did not end in time"),
       );
+      drained = true;
       // Whoever is at work hears that it must go elsewhere before its connection ends under a message.
       if (byUser.size > 0) await new Promise<void>((resolve) => clock.after(lingerMs, resolve));
     },

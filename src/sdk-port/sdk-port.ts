@@ -7,6 +7,7 @@ import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Envelope } from "../wire/envelope.ts";
 import { createPeer, type Peer } from "../wire/peer.ts";
 import { tuneSocket } from "../wire/tune-socket.ts";
 
@@ -17,6 +18,15 @@ const strangerFrameBytes = 64 * 1024;
 /** Beyond it new connections are refused at once. */
 const maxConnections = 20_000;
 const taskKinds = ["agent", "client", "shell"];
+
+/** How long a closing port waits for the answers to what it has been asked. */
+const lastAnswersMs = 1_000;
+
+/**
+ * Who is told to come again later sends nothing for a moment. No other moment is as good for the end of its connection:
+ * a message that was on its way then would have nobody to answer it.
+ */
+const isDraining = (error: unknown): boolean => error instanceof SquadronError && error.code === "draining";
 
 /** Programs recognise a wrong token by what a runtime says of it. */
 const inWordsOfARuntime = (error: unknown): never => {
@@ -75,6 +85,17 @@ const serveSocket = (
     };
   };
 
+  const answer = async (frame: Envelope): Promise<unknown> => {
+    if (frame.method === "connect") return authenticate(frame.params());
+    if (visitor.kind !== "known") {
+      throw new SquadronError(
+        "unauthenticated",
+        "Send connect with a token first: pass your key as the SDK's connectionToken.",
+      );
+    }
+    return visitor.connection.request(frame.method ?? "", frame.params());
+  };
+
   const peer = createPeer({
     input: socket,
     output: socket,
@@ -82,16 +103,11 @@ const serveSocket = (
     limits: { maxFrameBytes: () => (visitor.kind === "known" ? options.maxFrameBytes : strangerFrameBytes) },
     acknowledgePartial: true,
     handler: {
-      request: async (frame) => {
-        if (frame.method === "connect") return authenticate(frame.params());
-        if (visitor.kind !== "known") {
-          throw new SquadronError(
-            "unauthenticated",
-            "Send connect with a token first: pass your key as the SDK's connectionToken.",
-          );
-        }
-        return visitor.connection.request(frame.method ?? "", frame.params());
-      },
+      request: (frame) =>
+        answer(frame).catch((error: unknown) => {
+          if (gateway.drained && isDraining(error)) peer.finish();
+          throw error;
+        }),
       notification: (frame) =>
         log.debug({ method: frame.method?.slice(0, 100) }, "a client's notification was ignored"),
     },
@@ -145,8 +161,12 @@ export const openSdkPort = (options: {
       port: typeof address === "object" && address !== null ? address.port : options.port,
       async close() {
         const closed = new Promise<void>((done) => server.close(() => done()));
-        for (const peer of peers) peer.close();
+        for (const peer of peers) peer.finish();
+        const cancel = options.clock.after(lastAnswersMs, () => {
+          for (const peer of peers) peer.close();
+        });
         await closed;
+        cancel();
       },
     });
   });

@@ -42,6 +42,8 @@ export interface Peer {
   readonly queuedBytes: number;
   /** Closes the stream; with an error, as a last frame if one can be sent. */
   close(reason?: Error): void;
+  /** Closes it as soon as every request that has come is answered. */
+  finish(): void;
   /** Resolves once, with the reason, when the connection has ended. Never rejects. */
   readonly closed: Promise<Error | undefined>;
 }
@@ -99,6 +101,7 @@ export const createPeer = (options: PeerOptions): Peer => {
   let reason: Error | undefined;
   let requestsInHandling = 0;
   let acknowledged = false;
+  let finishing = false;
   let gathering = false;
   let endDrainPause: (() => void) | undefined;
   let cancelLinger: (() => void) | undefined;
@@ -192,6 +195,7 @@ export const createPeer = (options: PeerOptions): Peer => {
     }
     send(response);
     if (requestsInHandling-- === maxConcurrentRequests) pump();
+    if (finishing) finish();
   };
 
   const close = (why?: Error): void => {
@@ -204,6 +208,12 @@ export const createPeer = (options: PeerOptions): Peer => {
     if (canSpeak && why !== undefined) output.end(frameOf(...errorMessage(null, errorResponse(why))));
     else output.end();
     linger();
+  };
+
+  const finish = (): void => {
+    finishing = true;
+    pump();
+    if (requestsInHandling === 0) close();
   };
 
   const linger = (): void => {
@@ -273,6 +283,7 @@ export const createPeer = (options: PeerOptions): Peer => {
       return output.writableLength;
     },
     close,
+    finish,
     closed,
   };
 };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { startTestNode } from "../support/test-node.ts";
+import { openRawClient } from "../support/raw-client.ts";
+import { startTestNode, users } from "../support/test-node.ts";
 import { eventually, within } from "../support/wait.ts";
 
 const approve = async () => ({ kind: "approve-once" }) as const;
@@ -17,6 +18,36 @@ describe("a node that closes", () => {
     await eventually(() => squadron.model.holding("closing") > 0, { what: "the turn runs" });
     await squadron.node.close();
     expect(await within(answer, { what: "the client is told" })).toContain("shutting down");
+  });
+
+  it("ends the connection of an SDK client when it has refused a message of it, and no turn runs", async () => {
+    await using squadron = await startTestNode();
+    await using client = await openRawClient(squadron.node.sdk.port);
+    await client.ask("connect", { token: users.alice.key });
+    await client.ask("session.create", { sessionId: "s" });
+    await client.ask("session.send", { sessionId: "s", prompt: "[[echo last]] [[hold draining]]" });
+    await eventually(() => squadron.model.holding("draining") > 0, { what: "the turn runs" });
+    let drained = false;
+    const drain = squadron.node.drain().then(() => {
+      drained = true;
+    });
+    const refusal = { kind: "error", code: "draining" };
+    expect(await client.call("session.send", { sessionId: "s", prompt: "during the turn" })).toMatchObject(
+      refusal,
+    );
+    squadron.model.release("draining");
+    await eventually(() => client.events("session.idle").length > 0, { what: "the turn is over" });
+    expect(client.closed).toBe(false);
+    await eventually(() => squadron.node.gateway.drained, { what: "the node is drained" });
+    const [ping, refused] = await Promise.all([
+      client.call("ping", {}),
+      client.call("session.send", { sessionId: "s", prompt: "after the turn" }),
+    ]);
+    expect(ping.kind).toBe("result");
+    expect(refused).toMatchObject(refusal);
+    await client.ended;
+    expect(drained).toBe(false);
+    await drain;
   });
 
   it("tells HTTP clients which message had begun and which had not", async () => {

@@ -62,6 +62,7 @@ export const fakePipe = () => {
     queuedBytes: 0,
     closed: new Promise(() => undefined),
     close: () => undefined,
+    finish: () => undefined,
     notify: () => undefined,
     sendRaw: () => undefined,
     request: async (method, params, options) => {

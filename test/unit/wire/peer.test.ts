@@ -346,6 +346,33 @@ describe("the end of a connection", () => {
     expect(ours.destroyed).toBe(true);
   });
 
+  it("waits for the answers to all that has come, when it is asked to finish", async () => {
+    const answers = new Map<string, () => void>();
+    const { peer, received, ask, theirs } = clientOf({
+      handler: {
+        request: (frame) =>
+          new Promise((resolve) => answers.set(frame.method ?? "", () => resolve(frame.method))),
+        notification: () => {},
+      },
+    });
+    let ended = false;
+    theirs.once("end", () => {
+      ended = true;
+    });
+    ask(1, "one");
+    await until("the first has come", () => answers.has("one"));
+    peer.finish();
+    ask(2, "two");
+    await until("the second has come", () => answers.has("two"));
+    answers.get("one")?.();
+    await until("the first is answered", () => received.length === 1);
+    await turnOfTheLoop();
+    expect(ended).toBe(false);
+    answers.get("two")?.();
+    expect(await peer.closed).toBeUndefined();
+    await until("the last answer has come", () => received.length === 2);
+  });
+
   it("sends what was accepted before the close", async () => {
     const { peer, received, read } = connect();
     for (let n = 0; n < 50; n++) peer.notify("m", { n, text: "x".repeat(10_000) });

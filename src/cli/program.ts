@@ -43,6 +43,8 @@ export const runProgram = async (argv: readonly string[]): Promise<void> => {
     if (error.code === "EPIPE") process.exit(exitCodes.done);
     throw error;
   });
+  // A command may wait for nothing but a timer of ours, and those keep no process alive.
+  const running = setInterval(() => undefined, 60_000);
   try {
     await buildProgram().parseAsync([...argv]);
   } catch (error) {
@@ -53,5 +55,7 @@ export const runProgram = async (argv: readonly string[]): Promise<void> => {
     const { message, exitCode } = explain(error);
     note(`squadron: ${message}`);
     process.exitCode = exitCode;
+  } finally {
+    clearInterval(running);
   }
 };

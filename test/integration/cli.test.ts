@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { eventually, within } from "../support/wait.ts";
+import { deadPort } from "../unit/models/servers.ts";
 import { type CliProcess, isAlive, lockStore, runCli, startCli } from "./cli-process.ts";
 
 const modelKey = "sk-model-key-of-the-command-line-test";
@@ -292,6 +293,18 @@ describe("squadron doctor", () => {
     ]);
     for (const { advice } of failed) expect(advice).toBeTruthy();
     expect(result.stdout).not.toContain("a-wrong-key");
+    expect(result.code).toBe(1);
+  });
+
+  it("waits for a provider that has to be tried again, and tells of it", async () => {
+    const provider = `{ type: openai, baseUrl: "http://127.0.0.1:${await deadPort()}", apiKey: ${modelKey} }`;
+    const result = await run(["doctor", "--json"], { ...anyPorts, SQUADRON_DEFAULTS_PROVIDER: provider });
+    const { findings } = json(result) as { findings: { name: string; state: string; message: string }[] };
+    expect(findings.at(-1)).toMatchObject({
+      name: "models",
+      state: "fail",
+      message: expect.stringContaining("could not be reached"),
+    });
     expect(result.code).toBe(1);
   });
 });

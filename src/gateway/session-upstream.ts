@@ -216,7 +216,7 @@ export const createSessionUpstream = (options: {
   };
 
   const drop = async (): Promise<void> => {
-    state?.discard();
+    state?.leave();
     await close("sessions.close", async () => undefined);
   };
 

@@ -5,6 +5,7 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
+  ftruncateSync,
   mkdirSync,
   opendirSync,
   openSync,
@@ -24,6 +25,7 @@ import {
   enter,
   type FileFacts,
   factsOf,
+  isUnreadable,
   unlessAbsent,
 } from "./safe-directory.ts";
 
@@ -33,7 +35,7 @@ export interface Owner {
   readonly gid: number;
 }
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW } = constants;
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /** Makes it if it is not there; what else has its name goes. */
 export const enterOrMake = async (
@@ -63,6 +65,15 @@ const openNew = (directory: Directory, name: string): number | undefined => {
   }
 };
 
+const openOld = (directory: Directory, name: string): number | undefined => {
+  try {
+    return unlessAbsent(() => openSync(at(directory, name), O_WRONLY | O_NOFOLLOW | O_NONBLOCK));
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+};
+
 /** Writes a new file in place of whatever has its name. */
 export const write = async (
   directory: Directory,
@@ -81,6 +92,25 @@ export const write = async (
       done += writeSync(fd, file.bytes, done, file.bytes.length - done, done);
     fchmodSync(fd, file.mode & 0o777);
     if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
+    return factsOf(fstatSync(fd, { bigint: true }));
+  } finally {
+    closeSync(fd);
+  }
+};
+
+/** Cuts a file that is still the one of these facts; undefined, and nothing is done, if it is another or may not be cut. */
+export const cut = (
+  directory: Directory,
+  name: string,
+  { ino, mode }: FileFacts,
+  size: number,
+): FileFacts | undefined => {
+  const fd = openOld(directory, name);
+  if (fd === undefined) return undefined;
+  try {
+    const facts = factsOf(fstatSync(fd, { bigint: true }));
+    if (facts.ino !== ino || facts.mode !== mode || facts.size < size) return undefined;
+    ftruncateSync(fd, size);
     return factsOf(fstatSync(fd, { bigint: true }));
   } finally {
     closeSync(fd);

@@ -92,7 +92,8 @@ const fileIn = (entries: ReadonlyMap<string, Known>, path: string): KnownFile | 
   return found?.kind === "file" ? found : undefined;
 };
 
-const openRoot = ({ base, path }: Root): Directory | undefined => {
+/** Undefined where there is none; throws `runtime_gone` when not even its base is there. */
+export const openRoot = ({ base, path }: Root): Directory | undefined => {
   const opened = openDirectory(base);
   if (opened === undefined) throw gone();
   let directory = opened;

@@ -26,6 +26,8 @@ export interface SessionState {
    * holder has a newer epoch, `too_large`, `runtime_gone` or `store_unavailable`; nothing is stored then.
    */
   commit(turn?: TurnEnd): Promise<void>;
+  /** The session leaves its runtime's memory: what is on the disk beyond the last commit has not happened. */
+  leave(): void;
   /** What lies on the runtime's disk counts no more: the next restore begins from the store. */
   discard(): void;
   /** Resolves when none of the calls before it is going on. */
@@ -78,6 +80,8 @@ export const createSessionState = (options: {
 }): SessionState => {
   const { store, clock, units, session, maxBytes, watch, at = () => undefined } = options;
   let place: Place | undefined;
+  /** Where the session was last, if its files are still there. */
+  let left: Place | undefined;
   let epoch: number | undefined;
   let hasHistory = false;
   let last: Promise<unknown> = Promise.resolve();
@@ -110,7 +114,10 @@ export const createSessionState = (options: {
       changes.accept();
       here.version = stored.version;
     } catch (error) {
-      if (error instanceof SquadronError && error.code === "fenced") options.onFenced();
+      if (error instanceof SquadronError && error.code === "fenced") {
+        if (place === here) place = undefined;
+        options.onFenced();
+      }
       throw error;
     } finally {
       over();
@@ -130,6 +137,7 @@ export const createSessionState = (options: {
         if (newest === undefined) throw deleted();
         if (newest.epoch === epoch) return false;
         place = undefined;
+        left = undefined;
         return true;
       }),
     restore: (runtime) =>
@@ -137,6 +145,14 @@ export const createSessionState = (options: {
         if (place?.runtime === runtime) return;
         at("restore.begun");
         place = undefined;
+        const here = left;
+        left = undefined;
+        // Nobody else has had it since, or else what is done here will not be stored.
+        if (here?.runtime === runtime && (await here.copy.takeBack())) {
+          at("restore.written");
+          place = here;
+          return;
+        }
         const taken = await store.state.acquire(session, clock.now(), options.nextTurn());
         if (taken === undefined) throw deleted();
         epoch = taken.epoch;
@@ -160,8 +176,13 @@ export const createSessionState = (options: {
         at("commit.begun");
         await units.carry(here.runtime, (unit) => store_(here, turn, unit));
       }),
+    leave() {
+      left = place;
+      place = undefined;
+    },
     discard() {
       place = undefined;
+      left = undefined;
     },
     quiet: () => last.then(() => undefined),
   };

@@ -1,10 +1,10 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
 import type { FileChange, StoredEntry } from "../store/store.ts";
-import { hashOf, type Known, known } from "./known-file.ts";
-import { enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
+import { hashOf, type Known, type KnownFile, known } from "./known-file.ts";
+import { cut, enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
 import { closeDirectory, type Directory, openDirectory } from "./safe-directory.ts";
-import { gone, type Root, scan } from "./scan.ts";
+import { gone, openRoot, type Root, scan } from "./scan.ts";
 
 /** What has changed; it counts as stored only when `accept` is called. */
 export interface PendingChanges {
@@ -19,6 +19,11 @@ export interface WorkingCopy {
    * gone. One call at a time.
    */
   changes(): Promise<PendingChanges>;
+  /**
+   * Makes the files those that are stored, if only logs have grown since; false if they must be restored. Nothing may
+   * write there meanwhile. One call at a time.
+   */
+  takeBack(): Promise<boolean>;
 }
 
 /** Files written between two chances for others to run. */
@@ -40,7 +45,45 @@ const createCopy = (
         },
       };
     },
+    async takeBack() {
+      const seen = await scan(roots, maxBytes, stored).catch((error: unknown) => {
+        if (error instanceof SquadronError) return undefined;
+        throw error;
+      });
+      if (seen === undefined || !seen.files.every(({ kind }) => kind === "append")) return false;
+      const { now } = seen;
+      const restored = new Map(now);
+      for (const [path, before] of stored) {
+        const after = now.get(path);
+        if (before.kind !== "file" || after?.kind !== "file" || after.facts.size === before.stored) continue;
+        const cut = cutAt(roots, path, after, before.stored);
+        if (cut === undefined) return false;
+        restored.set(path, { ...before, ...cut });
+      }
+      stored = restored;
+      return true;
+    },
   };
+};
+
+/** Cuts a file, of which the store has so much, at that; undefined if it cannot be. */
+const cutAt = (
+  roots: readonly Root[],
+  path: string,
+  { facts }: KnownFile,
+  size: number,
+): Pick<KnownFile, "facts" | "doubtful"> | undefined => {
+  const root = roots.find(({ prefix }) => path.startsWith(prefix));
+  const names = path.slice(root?.prefix.length).split("/");
+  const directory = root && openRoot({ ...root, path: [...root.path, ...names.slice(0, -1)] });
+  if (directory === undefined) return undefined;
+  try {
+    const shorter = cut(directory, names.at(-1) ?? "", facts, size);
+    // It was written just now.
+    return shorter && { facts: shorter, doubtful: true };
+  } finally {
+    closeDirectory(directory);
+  }
 };
 
 /** A working copy of what lies in these roots, none of which is stored. */

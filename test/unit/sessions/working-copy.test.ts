@@ -323,6 +323,73 @@ describe("a working copy", () => {
     expect(await next()).toEqual([{ ...two, at: 8, bytes: Buffer.from("three\n") }]);
   });
 
+  it("takes back what logs have got since the last commit, and says when it was more than that", async () => {
+    let taken = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
+        await using directory = await tempDir("copy");
+        const base = join(directory.path, ...below);
+        mkdirSync(base, { recursive: true });
+        const copy = openWorkingCopy({ roots: [rootAt(directory.path)], maxBytes });
+        const model: Files = new Map();
+        for (const [at, one] of steps.entries()) {
+          if (one.do === "commit") {
+            const changes = await copy.changes();
+            apply(model, changes.files);
+            changes.accept();
+          } else if (one.do !== "refused") perform(base, one, at);
+          else if (await copy.takeBack()) {
+            taken++;
+            expect(shown(filesUnder(base))).toEqual(shown(model));
+            expect((await copy.changes()).files).toEqual([]);
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+    expect(taken).toBeGreaterThan(0);
+  });
+
+  it("cuts a log where the store's ends, and goes on from there", async () => {
+    await using directory = await tempDir("copy");
+    const files = [file("events.jsonl", "one\n"), file("plan.md", "plan")];
+    const copy = await restoreFiles({
+      roots: [rootAt(directory.path)],
+      files,
+      maxBytes,
+      owner: undefined,
+    });
+    const log = join(directory.path, ...below, "events.jsonl");
+    appendFileSync(log, "two\nthr");
+    expect(await copy.takeBack()).toBe(true);
+    expect(readFileSync(log, "utf8")).toBe("one\n");
+    appendFileSync(log, "2nd\n");
+    expect((await copy.changes()).files).toMatchObject([{ kind: "append", path: "events.jsonl", at: 4 }]);
+    writeFileSync(join(directory.path, ...below, "plan.md"), "another");
+    expect(await copy.takeBack()).toBe(false);
+  });
+
+  it("does not take back a log that is as long as before and another, or that links lead to", async () => {
+    for (const spoil of [
+      (log: string) => writeFileSync(log, "two\nthree\n"),
+      (log: string) => renameSync(log, `${log}.old`),
+      (log: string) => {
+        renameSync(log, `${log}.lock`);
+        symlinkSync(`${log}.lock`, log);
+      },
+    ]) {
+      await using directory = await tempDir("copy");
+      const copy = await restoreFiles({
+        roots: [rootAt(directory.path)],
+        files: [file("events.jsonl", "one\n")],
+        maxBytes,
+        owner: undefined,
+      });
+      spoil(join(directory.path, ...below, "events.jsonl"));
+      expect(await copy.takeBack()).toBe(false);
+    }
+  });
+
   it("takes a database that changed inside and grew as a whole, not its new end alone", async () => {
     await using directory = await tempDir("copy");
     const page = Buffer.alloc(4096, "p");

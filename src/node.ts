@@ -185,6 +185,7 @@ const build = async (
   const drain = async (): Promise<void> => {
     log.info({ withinMs: config.node.drainTimeoutMs }, "draining");
     await gateway.drain(config.node.drainTimeoutMs);
+    await sdk.leave();
     await close();
   };
   const http = await openHttp({

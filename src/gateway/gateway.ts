@@ -50,7 +50,7 @@ export interface Gateway {
   readonly hosts: readonly SessionHost[];
   readonly connections: number;
   readonly services: GatewayServices;
-  /** Takes no new session and no message any more; resolves when no turn runs, or after `withinMs`. */
+  /** Takes no new session and no message any more, and waits for the turns; what still runs after `withinMs` is interrupted. */
   drain(withinMs: number): Promise<void>;
   readonly draining: boolean;
   /** After a drain: the turns are over, and none will begin any more. */
@@ -81,9 +81,6 @@ export interface GatewayOptions {
 
 /** Longest wait for sessions to leave their runtimes when the node closes. */
 const closeWithinMs = 2_000;
-
-/** How long a drained node still answers, with `draining`. */
-const lingerMs = 500;
 
 /** When a client may look again for a node that was draining. */
 const drainingRetrySeconds = 2;
@@ -251,6 +248,16 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     return host.callback(method, params);
   };
 
+  const stopTurns = async (): Promise<void> => {
+    const busy = hosts.list().filter((host) => host.busy);
+    for (const host of hosts.list()) {
+      host.stop(
+        "The node is shutting down; the turn was interrupted. Send the message again if you want it answered.",
+      );
+    }
+    if (busy.length > 0) await new Promise<void>((resolve) => clock.after(hearingMs, resolve));
+  };
+
   return {
     services,
     grant,
@@ -329,19 +336,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       await withDeadline(settled, { clock, ms: withinMs, what: "The running turns" }).catch((error) =>
         log.warn({ error }, "some turns did not end in time"),
       );
+      await stopTurns();
       drained = true;
-      // Whoever is at work hears that it must go elsewhere before its connection ends under a message.
-      if (byUser.size > 0) await new Promise<void>((resolve) => clock.after(lingerMs, resolve));
     },
-    async stopTurns() {
-      const busy = hosts.list().filter((host) => host.busy);
-      for (const host of hosts.list()) {
-        host.stop(
-          "The node is shutting down; the turn was interrupted. Send the message again if you want it answered.",
-        );
-      }
-      if (busy.length > 0) await new Promise<void>((resolve) => clock.after(hearingMs, resolve));
-    },
+    stopTurns,
     async removeLeftovers() {
       for (const row of await store.sessions.ephemerals())
         await hosts.deleteUnused(row).catch((error: unknown) => {

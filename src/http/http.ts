@@ -82,7 +82,7 @@ const createApp = (log: Log): HttpApp => {
 };
 
 /** What is the same for every request: its id, its headers, its line in the log, its figures, its errors. */
-const observe = (app: HttpApp, { clock, log, metrics, closing }: HttpContext): void => {
+const observe = (app: HttpApp, { clock, log, metrics, closing, gateway }: HttpContext): void => {
   const startedAt = new WeakMap<object, number>();
 
   app.addHook("onRequest", async (request, reply) => {
@@ -90,7 +90,7 @@ const observe = (app: HttpApp, { clock, log, metrics, closing }: HttpContext): v
     reply.header("x-request-id", request.id).header("cache-control", "no-store");
   });
   app.addHook("onSend", async (_request, reply) => {
-    if (closing.aborted) reply.header("connection", "close");
+    if (closing.aborted || gateway.drained) reply.header("connection", "close");
   });
   app.addHook("onResponse", async (request, reply) => {
     const ms = clock.monotonic() - (startedAt.get(request) ?? clock.monotonic());
@@ -168,6 +168,8 @@ export const openHttp = async ({ host, port, ...parts }: HttpOptions): Promise<H
     port: typeof address === "object" && address !== null ? address.port : port,
     async close() {
       closing.abort(new SquadronError("draining", "The node is shutting down."));
+      // Who has connected by now is taken in: the system would reset its connection.
+      await new Promise((polled) => setImmediate(polled));
       const settled = Promise.all([app.close(), ...working]);
       try {
         await withDeadline(settled, {

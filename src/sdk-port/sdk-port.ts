@@ -21,6 +21,8 @@ const taskKinds = ["agent", "client", "shell"];
 
 /** How long a closing port waits for the answers to what it has been asked. */
 const lastAnswersMs = 1_000;
+/** How long who is connected to a drained node has to ask for something and be told so. */
+const lingerMs = 1_000;
 
 /**
  * Who is told to come again later sends nothing for a moment. No other moment is as good for the end of its connection:
@@ -39,6 +41,8 @@ const inWordsOfARuntime = (error: unknown): never => {
 export interface SdkPort {
   readonly host: string;
   readonly port: number;
+  /** After a drain: takes no connection any more, and lets each that is there hear of it before it ends. */
+  leave(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -151,6 +155,13 @@ export const openSdkPort = (options: {
   });
   server.maxConnections = maxConnections;
   const { promise, resolve, reject } = Promise.withResolvers<SdkPort>();
+  const { promise: ended, resolve: resolveEnded } = Promise.withResolvers<void>();
+  let stopping: Promise<void> | undefined;
+  const stopListening = async (): Promise<void> => {
+    // Who has connected by now is taken in: the system would reset its connection.
+    await new Promise((polled) => setImmediate(polled));
+    server.close(() => resolveEnded());
+  };
   server.once("error", reject);
   server.listen(options.port, options.host, () => {
     server.off("error", reject);
@@ -159,13 +170,22 @@ export const openSdkPort = (options: {
     resolve({
       host: options.host,
       port: typeof address === "object" && address !== null ? address.port : options.port,
+      async leave() {
+        stopping ??= stopListening();
+        await stopping;
+        const { promise: late, resolve: end } = Promise.withResolvers<void>();
+        const cancel = options.clock.after(lingerMs, end);
+        await Promise.race([ended, late]);
+        cancel();
+      },
       async close() {
-        const closed = new Promise<void>((done) => server.close(() => done()));
+        stopping ??= stopListening();
+        await stopping;
         for (const peer of peers) peer.finish();
         const cancel = options.clock.after(lastAnswersMs, () => {
           for (const peer of peers) peer.close();
         });
-        await closed;
+        await ended;
         cancel();
       },
     });

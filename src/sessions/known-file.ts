@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { setImmediate as breathe } from "node:timers/promises";
+import { bytesAtOnce, type Pace } from "../kernel/pace.ts";
 import type { FileFacts } from "./safe-directory.ts";
 
 /** What lay at a path when we looked last. */
@@ -25,14 +25,13 @@ export interface KnownFile {
 const tailBytes = 64;
 /** Coarser than any file system's clock here. */
 const tickNs = 20_000_000n;
-/** Hashed between two chances for others to run: a few milliseconds. */
-const hashedAtOnce = 4 * 2 ** 20;
 
-export const hashOf = async (bytes: Uint8Array): Promise<string> => {
+export const hashOf = async (bytes: Uint8Array, pace: Pace): Promise<string> => {
   const hash = createHash("sha256");
-  for (let from = 0; from < bytes.length; from += hashedAtOnce) {
-    if (from > 0) await breathe();
-    hash.update(bytes.subarray(from, from + hashedAtOnce));
+  for (let from = 0; from < bytes.length; from += bytesAtOnce) {
+    const some = bytes.subarray(from, from + bytesAtOnce);
+    await pace(some.length);
+    hash.update(some);
   }
   return hash.digest("base64");
 };

@@ -15,7 +15,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
-import { setImmediate as breathe } from "node:timers/promises";
+import { bytesAtOnce, createPace, type Pace } from "../kernel/pace.ts";
 import {
   at,
   atBytes,
@@ -80,6 +80,7 @@ export const write = async (
   name: string,
   file: { readonly bytes: Uint8Array; readonly mode: number },
   owner: Owner | undefined,
+  pace: Pace,
 ): Promise<FileFacts> => {
   let fd = openNew(directory, name);
   if (fd === undefined) {
@@ -88,8 +89,11 @@ export const write = async (
   }
   if (fd === undefined) throw new Error(`Somebody writes to ${directory.path}/${name} at the same time.`);
   try {
-    for (let done = 0; done < file.bytes.length; )
-      done += writeSync(fd, file.bytes, done, file.bytes.length - done, done);
+    for (let done = 0; done < file.bytes.length; ) {
+      const most = Math.min(file.bytes.length - done, bytesAtOnce);
+      await pace(most);
+      done += writeSync(fd, file.bytes, done, most, done);
+    }
     fchmodSync(fd, file.mode & 0o777);
     if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
     return factsOf(fstatSync(fd, { bigint: true }));
@@ -126,8 +130,8 @@ export const link = async (directory: Directory, name: string, target: string): 
   symlinkSync(target, at(directory, name));
 };
 
-/** Removals between two chances for others to run. */
-const breath = 256;
+/** Names that are looked at in one go. */
+const breath = 32;
 /** Levels of directories, and rounds against somebody who fills what is being emptied. */
 const maxRounds = 100_000;
 
@@ -148,14 +152,15 @@ export const remove = async (directory: Directory, name: string): Promise<void> 
 
 /** What lies deeper is taken up into `top` first, so that two open directories are enough for any depth. */
 const empty = async (top: Directory): Promise<void> => {
+  const pace = createPace();
   for (let round = 0; round < maxRounds; round++) {
     const entries = someOf(top);
     if (entries.length === 0) return;
     for (const { name, isDirectory } of entries) {
       if (isDirectory) unlessAbsent(() => takeUp(top, name));
       else unlessAbsent(() => unlinkSync(atBytes(top, name)));
+      await pace();
     }
-    await breathe();
   }
   throw new Error(`Somebody fills ${top.path} while it is emptied.`);
 };

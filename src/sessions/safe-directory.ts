@@ -9,7 +9,7 @@ import {
   readlinkSync,
   readSync,
 } from "node:fs";
-import { setImmediate as breathe } from "node:timers/promises";
+import { bytesAtOnce, type Pace } from "../kernel/pace.ts";
 
 /**
  * Directories that somebody else may change while we look, and whom we do not trust: a box's user may put a link where
@@ -83,12 +83,17 @@ const kindOf = (entry: Dirent): Entry["kind"] | undefined => {
 };
 
 /** Names that are text, of files, directories and links; devices and the like are none. Undefined when there are more than `most`. */
-export const entriesOf = (directory: Directory, most: number): readonly Entry[] | undefined => {
+export const entriesOf = async (
+  directory: Directory,
+  most: number,
+  pace: Pace,
+): Promise<readonly Entry[] | undefined> => {
   const entries: Entry[] = [];
   const open = opendirSync(at(directory, "."));
   try {
     for (let seen = 0, entry = open.readSync(); entry !== null; entry = open.readSync()) {
       if (++seen > most) return undefined;
+      await pace();
       const kind = kindOf(entry);
       if (kind !== undefined && isText(entry.name)) entries.push({ name: entry.name, kind });
     }
@@ -132,15 +137,13 @@ export const linkAt = (directory: Directory, name: string): string | undefined =
   }
 };
 
-/** Bytes read between two chances for others to run: a few milliseconds. */
-const readAtOnce = 8 * 2 ** 20;
-
 /** Reads a file from a position to its present end, at most `maxBytes`; with its facts as they were then. */
 export const readFrom = async (
   directory: Directory,
   name: string,
   from: number,
   maxBytes: number,
+  pace: Pace,
 ): Promise<{ readonly bytes: Buffer; readonly facts: FileFacts } | undefined> => {
   const fd = unlessAbsent(() => openSync(at(directory, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   if (fd === undefined) return undefined;
@@ -148,11 +151,12 @@ export const readFrom = async (
     const stats = fstatSync(fd, { bigint: true });
     if (!stats.isFile()) return undefined;
     const facts = factsOf(stats);
-    const bytes = Buffer.alloc(Math.min(Math.max(0, facts.size - from), maxBytes));
+    // Not filled, which for a large file takes as long as reading it: what was not read is cut off.
+    const bytes = Buffer.allocUnsafe(Math.min(Math.max(0, facts.size - from), maxBytes));
     let length = 0;
     while (length < bytes.length) {
-      if (length > 0) await breathe();
-      const most = Math.min(bytes.length - length, readAtOnce);
+      const most = Math.min(bytes.length - length, bytesAtOnce);
+      await pace(most);
       const read = readSync(fd, bytes, length, most, from + length);
       if (read === 0) break;
       length += read;

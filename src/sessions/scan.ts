@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
+import { createPace } from "../kernel/pace.ts";
 import type { FileChange } from "../store/store.ts";
 import { hashOf, type Known, type KnownFile, known, sameFacts } from "./known-file.ts";
 import {
@@ -51,8 +52,6 @@ const maxFiles = 10_000;
 const maxDepth = 64;
 /** As in the store. */
 const maxPathLength = 4_096;
-/** Files looked at between two chances for others to run. */
-const filesAtOnce = 256;
 /** Looks at a database that something writes to. */
 const maxRounds = 5;
 
@@ -115,6 +114,7 @@ export const scan = async (
   maxBytes: number,
   stored: ReadonlyMap<string, Known>,
 ): Promise<Scan> => {
+  const pace = createPace();
   const now = new Map<string, Known>();
   const changes = new Map<string, FileChange>();
   const readOf = new Map<string, number>();
@@ -147,7 +147,7 @@ export const scan = async (
   const readWhole = async (level: Level, name: string): Promise<Buffer | undefined> => {
     const path = pathOf(level, name);
     const lookedAt = Date.now();
-    const read = await readFrom(level.directory, name, 0, maxBytes);
+    const read = await readFrom(level.directory, name, 0, maxBytes, pace);
     if (read === undefined) {
       leaveOut(path);
       return undefined;
@@ -156,7 +156,7 @@ export const scan = async (
     assertFits(facts);
     const bytes = level.root.isLog(`${level.below}${name}`) ? wholeLines(read.bytes) : read.bytes;
     count(path, bytes.length);
-    const hash = await hashOf(bytes);
+    const hash = await hashOf(bytes, pace);
     now.set(path, known(facts, { stored: bytes.length, lastBytes: bytes, hash, lookedAt }));
     const before = fileIn(stored, path);
     if (before?.hash === hash && before.stored === bytes.length && before.facts.mode === facts.mode)
@@ -170,7 +170,7 @@ export const scan = async (
     const path = pathOf(level, name);
     const lookedAt = Date.now();
     const from = before.stored - before.tail.length;
-    const read = await readFrom(level.directory, name, from, maxBytes);
+    const read = await readFrom(level.directory, name, from, maxBytes, pace);
     if (read?.facts.ino !== before.facts.ino) return false;
     assertFits(read.facts);
     if (!read.bytes.subarray(0, before.tail.length).equals(before.tail)) return false;
@@ -261,7 +261,7 @@ export const scan = async (
   const walk = async (level: Level): Promise<void> => {
     const { root, directory, below, depth } = level;
     if (depth > maxDepth) throw tooLarge("levels", maxDepth);
-    const entries = entriesOf(directory, maxFiles);
+    const entries = await entriesOf(directory, maxFiles, pace);
     if (entries === undefined) throw tooLarge("files", maxFiles);
     const databases = new Set<string>();
     const directories: string[] = [];
@@ -271,7 +271,7 @@ export const scan = async (
       if (++looked > maxFiles) throw tooLarge("files", maxFiles);
       if (root.prefix.length + path.length > maxPathLength)
         throw tooLarge("characters in a path", maxPathLength);
-      if (looked % filesAtOnce === 0) await breathe();
+      await pace();
       if (kind === "directory") directories.push(name);
       else if (kind === "link") lookAtLink(level, name);
       else {

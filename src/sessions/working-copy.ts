@@ -1,5 +1,5 @@
-import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
+import { createPace, type Pace } from "../kernel/pace.ts";
 import type { FileChange, StoredEntry } from "../store/store.ts";
 import { hashOf, type Known, type KnownFile, known } from "./known-file.ts";
 import { cut, enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
@@ -25,9 +25,6 @@ export interface WorkingCopy {
    */
   takeBack(): Promise<boolean>;
 }
-
-/** Files written between two chances for others to run. */
-const filesAtOnce = 256;
 
 const createCopy = (
   roots: readonly Root[],
@@ -98,12 +95,13 @@ const put = async (
   name: string,
   entry: StoredEntry,
   owner: Owner | undefined,
+  pace: Pace,
 ): Promise<Known> => {
   switch (entry.kind) {
     case "file": {
       const lookedAt = Date.now();
-      const facts = await write(directory, name, entry, owner);
-      const hash = await hashOf(entry.bytes);
+      const facts = await write(directory, name, entry, owner, pace);
+      const hash = await hashOf(entry.bytes, pace);
       return known(facts, { stored: entry.bytes.length, lastBytes: entry.bytes, hash, lookedAt });
     }
     case "directory": {
@@ -126,14 +124,15 @@ const putAt = async (
   path: readonly string[],
   entry: StoredEntry,
   owner: Owner | undefined,
+  pace: Pace,
 ): Promise<Known> => {
   const [name = "", ...rest] = path;
   if (name === "" || name === "." || name === ".." || name.includes("\0"))
     throw new SquadronError("internal", `The stored path ${entry.path} leads nowhere.`);
-  if (rest.length === 0) return put(base, name, entry, owner);
+  if (rest.length === 0) return put(base, name, entry, owner, pace);
   const inner = await enterOrMake(base, name, owner);
   try {
-    return await putAt(inner, rest, entry, owner);
+    return await putAt(inner, rest, entry, owner, pace);
   } finally {
     closeDirectory(inner);
   }
@@ -150,6 +149,7 @@ export const restoreFiles = async (options: {
   readonly owner: Owner | undefined;
 }): Promise<WorkingCopy> => {
   const { roots, files, maxBytes, owner } = options;
+  const pace = createPace();
   const stored = new Map<string, Known>();
   for (const root of roots) {
     const base = openDirectory(root.base);
@@ -164,12 +164,11 @@ export const restoreFiles = async (options: {
         chain.push(await enterOrMake(outer, name, owner));
       }
       const top = chain.at(-1) ?? base;
-      let written = 0;
       for (const file of files) {
         if (!file.path.startsWith(root.prefix)) continue;
-        if (++written % filesAtOnce === 0) await breathe();
+        await pace();
         const path = file.path.slice(root.prefix.length).split("/");
-        stored.set(file.path, await putAt(top, path, file, owner));
+        stored.set(file.path, await putAt(top, path, file, owner, pace));
       }
     } finally {
       chain.reverse().forEach(closeDirectory);

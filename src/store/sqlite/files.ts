@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
-import { setImmediate as breathe } from "node:timers/promises";
 import { type Kysely, sql } from "kysely";
 import { SquadronError } from "../../kernel/errors.ts";
+import { bytesAtOnce, createPace, type Pace } from "../../kernel/pace.ts";
 import type { FileChange, FileScope, StoredEntry } from "../store.ts";
 import type { Tables } from "./tables.ts";
 
 /** A file is read as one large chunk and a tail of at most so many small ones. */
 const maxTail = 32;
 /** A chunk of this size is not put together with others any more, so that no commit has to write much more than it brings. */
-const fullChunkBytes = 4 * 2 ** 20;
+const fullChunkBytes = bytesAtOnce;
+/** Chunks removed by one statement, if they are small. */
+const chunksAtOnce = 64;
 
 const maxPathLength = 4_096;
 
@@ -24,9 +26,9 @@ export const placeOf = (scope: FileScope): Place => ({
   owner: scope.kind === "session" ? scope.id : scope.key,
 });
 
-const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
+export const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
 
-const damaged = (path: string): SquadronError =>
+export const damaged = (path: string): SquadronError =>
   new SquadronError("internal", `The stored file ${path} is damaged; restore the store from a backup.`);
 
 const isInside = (path: string): boolean =>
@@ -35,6 +37,11 @@ const isInside = (path: string): boolean =>
   !path.includes("\0") &&
   path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 
+const placed = ({ kind, owner }: Place, path: string | undefined) =>
+  path === undefined
+    ? sql`kind = ${kind} and owner = ${owner}`
+    : sql`kind = ${kind} and owner = ${owner} and path = ${path}`;
+
 const isTarget = (target: string): boolean =>
   target !== "" && target.length <= maxPathLength && target.isWellFormed() && !target.includes("\0");
 
@@ -42,6 +49,20 @@ const addChunk = (db: Kysely<Tables>, fileId: number, at: number, bytes: Uint8Ar
   sql`insert into file_chunks (file_id, at, sha256, bytes) values (${fileId}, ${at}, ${sha256(bytes)}, ${bytes})`.execute(
     db,
   );
+
+const addChunks = async (
+  db: Kysely<Tables>,
+  fileId: number,
+  start: number,
+  bytes: Uint8Array,
+  pace: Pace,
+): Promise<void> => {
+  for (let at = 0; at < bytes.length; at += fullChunkBytes) {
+    const chunk = bytes.subarray(at, at + fullChunkBytes);
+    await pace(chunk.length);
+    await addChunk(db, fileId, start + at, chunk);
+  }
+};
 
 /** Puts the tail of a file together with the last chunk before it, unless that is full. */
 const compact = async (db: Kysely<Tables>, fileId: number, path: string): Promise<void> => {
@@ -61,7 +82,7 @@ const compact = async (db: Kysely<Tables>, fileId: number, path: string): Promis
   await sql`update files set tail = 0 where id = ${fileId}`.execute(db);
 };
 
-interface Chunk {
+export interface Chunk {
   readonly at: number;
   readonly sha256: Buffer;
   readonly bytes: Buffer;
@@ -80,12 +101,33 @@ const joined = (chunks: readonly Chunk[], start: number, path: string): Buffer =
     : Buffer.concat(chunks.map((one) => one.bytes));
 };
 
+/** Removes the chunks of files, whose own rows go next: what a file has takes long to free when it is large. */
+const removeChunks = async (
+  db: Kysely<Tables>,
+  place: Place,
+  path: string | undefined,
+  pace: Pace,
+): Promise<void> => {
+  const { rows } = await sql<{ id: number; size: number }>`
+    select file_chunks.id, length(bytes) as size from files join file_chunks on file_id = files.id
+    where ${placed(place, path)}`.execute(db);
+  for (let from = 0, to = 0; from < rows.length; from = to) {
+    let bytes = 0;
+    for (; to < rows.length && to - from < chunksAtOnce && bytes < bytesAtOnce; to++)
+      bytes += rows[to]?.size ?? 0;
+    const ids = JSON.stringify(rows.slice(from, to).map(({ id }) => id));
+    await pace(bytes);
+    await sql`delete from file_chunks where id in (select value from json_each(${ids}))`.execute(db);
+  }
+};
+
 const append = async (
   db: Kysely<Tables>,
   { kind, owner }: Place,
   { path, at, bytes }: Change<"append">,
+  pace: Pace,
 ): Promise<number> => {
-  const added = bytes.length === 0 ? 0 : 1;
+  const added = Math.ceil(bytes.length / fullChunkBytes);
   const { rows } = await sql<{ id: number; tail: number }>`
     update files set size = size + ${bytes.length}, tail = tail + ${added}
     where kind = ${kind} and owner = ${owner} and path = ${path} and entry = 'file' and size = ${at}
@@ -96,17 +138,19 @@ const append = async (
       "internal",
       `What was added to ${path} at byte ${at} does not fit what is stored.`,
     );
-  if (added === 1) await addChunk(db, file.id, at, bytes);
+  await addChunks(db, file.id, at, bytes, pace);
   if (file.tail > maxTail) await compact(db, file.id, path);
   return bytes.length;
 };
 
-const remove = async (db: Kysely<Tables>, { kind, owner }: Place, path: string): Promise<number> => {
-  const { rows } = await sql<{ size: number }>`
-    delete from files where kind = ${kind} and owner = ${owner} and path = ${path} returning size`.execute(
-    db,
-  );
-  return -(rows[0]?.size ?? 0);
+const remove = async (db: Kysely<Tables>, place: Place, path: string, pace: Pace): Promise<number> => {
+  const { rows } = await sql<{ id: number; size: number }>`
+    select id, size from files where ${placed(place, path)}`.execute(db);
+  const [file] = rows;
+  if (file === undefined) return 0;
+  if (file.size > bytesAtOnce) await removeChunks(db, place, path, pace);
+  await sql`delete from files where id = ${file.id}`.execute(db);
+  return -file.size;
 };
 
 /** The columns of an entry beside its path. */
@@ -124,23 +168,15 @@ const columnsOf = (entry: StoredEntry): { size: number; mode: number; target: st
 };
 
 /** Puts an entry in place of what has its path. */
-const put = async (db: Kysely<Tables>, place: Place, entry: StoredEntry): Promise<number> => {
+const put = async (db: Kysely<Tables>, place: Place, entry: StoredEntry, pace: Pace): Promise<number> => {
   const { path } = entry;
   const { size, mode, target } = columnsOf(entry);
-  const removed = await remove(db, place, path);
+  const removed = await remove(db, place, path, pace);
   const { rows } = await sql<{ id: number }>`
     insert into files (kind, owner, path, entry, mode, size, target, tail)
     values (${place.kind}, ${place.owner}, ${path}, ${entry.kind}, ${mode}, ${size}, ${target}, 0)
     returning id`.execute(db);
-  if (entry.kind === "file") {
-    for (const { id } of rows) {
-      for (let at = 0; at < size; at += fullChunkBytes) {
-        // Each is some milliseconds in which the node does nothing else.
-        if (at > 0) await breathe();
-        await addChunk(db, id, at, entry.bytes.subarray(at, at + fullChunkBytes));
-      }
-    }
-  }
+  if (entry.kind === "file") for (const { id } of rows) await addChunks(db, id, 0, entry.bytes, pace);
   return removed + size;
 };
 
@@ -151,71 +187,29 @@ export const changeFiles = async (
   changes: readonly FileChange[],
 ): Promise<number> => {
   const place = placeOf(scope);
+  const pace = createPace();
   let grown = 0;
   for (const change of changes) {
+    await pace();
     if (!isInside(change.path))
       throw new SquadronError("internal", `${JSON.stringify(change.path)} is no path of a stored file.`);
     switch (change.kind) {
       case "append":
-        grown += await append(db, place, change);
+        grown += await append(db, place, change, pace);
         break;
       case "remove":
-        grown += await remove(db, place, change.path);
+        grown += await remove(db, place, change.path, pace);
         break;
       default:
-        grown += await put(db, place, change);
+        grown += await put(db, place, change, pace);
     }
   }
   return grown;
 };
 
-interface FileRow {
-  readonly path: string;
-  readonly entry: StoredEntry["kind"];
-  readonly mode: number;
-  readonly size: number;
-  readonly target: string | null;
-}
-
-const entryOf = ({ path, entry, mode, size, target }: FileRow, chunks: readonly Chunk[]): StoredEntry => {
-  switch (entry) {
-    case "file": {
-      const bytes = joined(chunks, 0, path);
-      if (bytes.length !== size) throw damaged(path);
-      return { kind: "file", path, mode, bytes };
-    }
-    case "directory":
-      return { kind: "directory", path, mode };
-    case "link":
-      if (target === null) throw damaged(path);
-      return { kind: "link", path, target };
-  }
-};
-
-/** All entries of the scope, or the one at `path`; throws `internal` when a file is not as it was written. */
-export const readFiles = async (
-  db: Kysely<Tables>,
-  scope: FileScope,
-  path?: string,
-): Promise<readonly StoredEntry[]> => {
-  const { kind, owner } = placeOf(scope);
-  // An empty file has no chunk.
-  const { rows } = await sql<FileRow & (Chunk | { at: null })>`
-    select path, entry, mode, size, target, at, sha256, bytes
-    from files left join file_chunks on file_id = files.id
-    where kind = ${kind} and owner = ${owner} ${path === undefined ? sql`` : sql`and path = ${path}`}
-    order by path, at`.execute(db);
-  const found = new Map<string, { file: FileRow; chunks: Chunk[] }>();
-  for (const row of rows) {
-    const one = found.get(row.path) ?? { file: row, chunks: [] };
-    found.set(row.path, one);
-    if (row.at !== null) one.chunks.push(row);
-  }
-  return [...found.values()].map(({ file, chunks }) => entryOf(file, chunks));
-};
-
 /** Within a transaction. */
 export const removeFiles = async (db: Kysely<Tables>, scope: FileScope): Promise<void> => {
-  const { kind, owner } = placeOf(scope);
-  await sql`delete from files where kind = ${kind} and owner = ${owner}`.execute(db);
+  const place = placeOf(scope);
+  await removeChunks(db, place, undefined, createPace());
+  await sql`delete from files where ${placed(place, undefined)}`.execute(db);
 };

@@ -63,8 +63,8 @@ export interface FileChunksTable {
   readonly fileId: number;
   /** Offset in the file; the chunks of a file leave no gap. */
   readonly at: number;
-  readonly sha256: Uint8Array;
-  readonly bytes: Uint8Array;
+  readonly sha256: Buffer;
+  readonly bytes: Buffer;
 }
 
 export interface TurnsTable extends TurnRow {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { createPace } from "../../../src/kernel/pace.ts";
 import { factsAt, openDirectory, readFrom } from "../../../src/sessions/safe-directory.ts";
 import { openWorkingCopy, restoreFiles } from "../../../src/sessions/working-copy.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -39,7 +40,7 @@ describe("a directory that somebody else may change", () => {
     mkdirSync(join(directory.path, "directory"));
     const at = opened(directory.path);
     for (const name of ["fifo", "link", "directory", "absent"]) {
-      expect(await readFrom(at, name, 0, 100), name).toBeUndefined();
+      expect(await readFrom(at, name, 0, 100, createPace()), name).toBeUndefined();
       expect(factsAt(at, name), name).toBeUndefined();
     }
   });

@@ -236,8 +236,8 @@ describe("the chunks of a file", () => {
     }
   });
 
-  test("are put together up to some megabytes only, so that no commit writes much more than it brings", async () => {
-    const big = "x".repeat(4 * 2 ** 20);
+  test("are put together up to a megabyte only, so that no commit writes much more than it brings", async () => {
+    const big = "x".repeat(2 ** 20);
     const one = await held(store);
     await one.commit({ files: [replace("log", big)] });
     let size = big.length;

@@ -33,6 +33,7 @@ export interface Evidence extends Journal {
 
 export type ViolationKind =
   | "dead"
+  | "stale_commit"
   | "unexpected_error"
   | "over_budget"
   | "hung"

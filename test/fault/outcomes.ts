@@ -4,6 +4,7 @@ import type { Outcome } from "./journal.ts";
 const refusals = new Set([
   "draining",
   "no_capacity",
+  "held_elsewhere",
   "queue_full",
   "busy",
   "rate_limited",

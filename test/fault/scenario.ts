@@ -58,7 +58,8 @@ const slowestOf = (attempts: readonly Attempt[], faults: readonly { readonly at:
       }),
   );
 
-const setupErrorsOf = (calls: readonly Call[]): Readonly<Record<string, number>> => {
+/** How often setting something up failed, and how. */
+export const setupErrorsOf = (calls: readonly Call[]): Readonly<Record<string, number>> => {
   const counts: Record<string, number> = {};
   for (const { outcome } of calls) {
     if (outcome === "ok") continue;

@@ -9,6 +9,7 @@ import { manySessions } from "./scenarios/many-sessions.ts";
 import { killNode, loseBoxes, rollingRestart } from "./scenarios/nodes.ts";
 import { hangRuntime, killRuntime } from "./scenarios/runtimes.ts";
 import { fillDisk, lockStore } from "./scenarios/store.ts";
+import { zombie } from "./scenarios/zombie.ts";
 
 const scenarios: Readonly<Record<string, Scenario>> = {
   "kill-runtime": killRuntime,
@@ -19,6 +20,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   "lock-store": lockStore,
   "fill-disk": fillDisk,
   "crash-everywhere": crashEverywhere,
+  zombie,
   "many-sessions": manySessions,
 };
 

@@ -67,7 +67,7 @@ const configFile = (
   ports: { sdk: number; http: number },
   options: WorldOptions,
 ) => {
-  const { node, runtimes, ...policy } = options.config ?? {};
+  const { node, runtimes, coordination, ...policy } = options.config ?? {};
   return {
     node: { drainTimeout: "10s", ...node },
     sdk: { port: ports.sdk },
@@ -87,6 +87,7 @@ const configFile = (
     runtimes: { max: 200, maxSessions: 1_000, spares: 1, ...runtimes },
     state: { path: "./state" },
     store: { url: `sqlite:${databasePath}` },
+    ...(coordination !== undefined && { coordination }),
     telemetry: { logLevel: "warn" },
   };
 };

@@ -96,7 +96,7 @@ const take = async (
           `${session.publicId}: ${plain(user)} of ${plain(tenant)} resumes it as ${plain(name)}; ${files} files, ${readableBytes(sizeBytes)}`,
         );
       for (const { directory, reason } of skipped) print(`Skipped ${plain(directory)}: ${plain(reason)}`);
-      print("Do not go on with the old directory.");
+      if (imported.length > 0) print("Do not go on there: two that continue one history are two histories.");
     }
     if (imported.length === 0) process.exitCode = exitCodes.failed;
   } finally {
@@ -145,11 +145,9 @@ const archiveCommand = (name: string): Command =>
 
 export const importCommand = (): Command =>
   archiveCommand("import")
-    .description(
-      "take a session of a bare runtime into the store of the configuration; no node may run on it",
-    )
-    .argument("<directory>", "the session's directory, such as ~/.copilot/session-state/ID")
-    .option("--name <name>", "what its user calls it (default: its old id)", sessionName)
+    .description("take sessions of a bare runtime into the store of the configuration; no node may run on it")
+    .argument("<directory>", "~/.copilot/session-state for all of them, or the directory of one in it")
+    .option("--name <name>", "of one session: what its user calls it (default: its old id)", sessionName)
     .action(take);
 
 export const exportCommand = (): Command =>

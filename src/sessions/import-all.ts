@@ -37,13 +37,19 @@ const sessionsIn = async (directory: string): Promise<readonly string[]> => {
  * Imports one after the other what lies in the `session-state` of a bare runtime, or the one session that the directory
  * is itself; each is told when it is done, and whoever asks for no more stops it. A session that cannot be taken is
  * skipped and told: its name is taken, it is too large, it cannot be read, or the directory holds none. Rejects with
- * `invalid_request` when there is no such directory, `too_large` when it holds too many, `store_unavailable`.
+ * `invalid_request` when there is no such directory or nothing in it, `too_large` when it holds too many, `store_unavailable`.
  */
 export async function* importSessions(options: Omit<ImportOptions, "name">): AsyncGenerator<ImportOutcome> {
   const top = await realpath(options.directory).catch((cause: unknown) => {
     throw new SquadronError("invalid_request", `There is no directory ${options.directory}.`, { cause });
   });
-  for (const directory of (await isSession(top)) ? [top] : await sessionsIn(top)) {
+  const sessions = (await isSession(top)) ? [top] : await sessionsIn(top);
+  if (sessions.length === 0)
+    throw new SquadronError(
+      "invalid_request",
+      `${options.directory} holds no session. Name a directory such as ~/.copilot/session-state, or one in it.`,
+    );
+  for (const directory of sessions) {
     try {
       yield { kind: "imported", directory, imported: await importSession({ ...options, directory }) };
     } catch (error) {

@@ -325,6 +325,10 @@ describe("importing", () => {
     put("e", "e");
     expect(await outcomes(join(state, "e"))).toEqual([["e", "e"]]);
     await expect(outcomes(join(directory.path, "absent"))).rejects.toMatchObject({ code: "invalid_request" });
+    await expect(outcomes(join(state, "c-empty"))).rejects.toMatchObject({
+      code: "invalid_request",
+      message: expect.stringContaining("holds no session"),
+    });
   });
 
   it("takes links as their text and empty directories, and an export leaves the links out", async () => {

@@ -2,7 +2,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import { recordAfterLeaving } from "../sessions/record.ts";
-import { storeMade } from "../sessions/session-state.ts";
+import { eraseFrom, storeMade } from "../sessions/session-state.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import type { Connection, SessionHost } from "./vocabulary.ts";
 
@@ -23,7 +23,7 @@ const forkIn = async (
  * of the one that it was forked off and under a new name, before anything is told of it.
  */
 export const forkSession = async (
-  { store, clock, quota }: GatewayServices,
+  { store, clock, quota, log }: GatewayServices,
   { principal, policy }: Connection,
   host: SessionHost,
   params: Readonly<Record<string, unknown>>,
@@ -69,6 +69,12 @@ export const forkSession = async (
   } catch (error) {
     // Without its history it would be another session.
     await store.sessions.delete(result.sessionId);
+    await (runtime && eraseFrom(runtime, result.sessionId))?.catch((left) =>
+      log.error(
+        { session: result.sessionId, error: left },
+        "files of a deleted session lie in a box until it ends",
+      ),
+    );
     throw error;
   }
   return { ...result, sessionId: name };

@@ -1,6 +1,7 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import { eraseFrom } from "../sessions/session-state.ts";
 import { leaseNameOf } from "../sessions/unit.ts";
 import type { OwnedSession, SessionRow } from "../store/store.ts";
 import { sessionDeleted, unlessDeleted } from "./deleted.ts";
@@ -113,12 +114,23 @@ export const createHosts = (options: {
     return host;
   };
 
+  /** Where it slept, or its runtime has left something, its files are there still. */
+  const eraseFromBoxes = async (id: string, unitKey: string): Promise<void> => {
+    for (const runtime of fleet.runtimes()) {
+      if (runtime.unit.key !== unitKey) continue;
+      await eraseFrom(runtime, id).catch((error) =>
+        log.error({ session: id, error }, "files of a deleted session lie in a box until it ends"),
+      );
+    }
+  };
+
   /** A runtime that dies over it or does not answer keeps no session alive. */
-  const erase = async ({ row: { id }, runtime }: SessionHost): Promise<void> => {
+  const erase = async ({ row: { id }, unit, runtime }: SessionHost): Promise<void> => {
     await runtime?.peer
       .request("session.delete", { sessionId: id }, { timeoutMs: deleteWithinMs })
       .catch((error) => log.warn({ session: id, error }, "the runtime did not delete the session"));
     await store.sessions.delete(id);
+    await eraseFromBoxes(id, unit.key);
   };
 
   const remove = async (row: SessionRow, may: (host: SessionHost) => boolean): Promise<boolean> => {

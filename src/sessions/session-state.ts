@@ -5,7 +5,7 @@ import type { Commit, Store, TurnEnd } from "../store/store.ts";
 import { type HistoryWatch, tellRestored, tellStored } from "./history-watch.ts";
 import { sessionRoots } from "./roots.ts";
 import type { UnitStates } from "./unit-state.ts";
-import { openWorkingCopy, restoreFiles, type WorkingCopy } from "./working-copy.ts";
+import { openWorkingCopy, removeRoots, restoreFiles, type WorkingCopy } from "./working-copy.ts";
 
 /**
  * A session's files between the store, which holds what has happened, and the private disk of a runtime's box, which
@@ -64,6 +64,10 @@ export const storeMade = async (options: {
   const { files } = await openWorkingCopy({ roots: sessionRoots(runtime, session), maxBytes }).changes();
   await store.state.commit({ sessionId: session, ...taken, files, maxBytes });
 };
+
+/** Removes what the box of a runtime has of a session that is no more. */
+export const eraseFrom = (runtime: Runtime, session: string): Promise<void> =>
+  removeRoots(sessionRoots(runtime, session));
 
 export const createSessionState = (options: {
   readonly store: Store;

@@ -3,7 +3,7 @@ import { createPace, type Pace } from "../kernel/pace.ts";
 import type { FileChange, StoredEntry } from "../store/store.ts";
 import { hashOf, type Known, type KnownFile, known } from "./known-file.ts";
 import { cut, enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
-import { closeDirectory, type Directory, openDirectory } from "./safe-directory.ts";
+import { closeDirectory, type Directory, enter, openDirectory } from "./safe-directory.ts";
 import { gone, openRoot, type Root, scan } from "./scan.ts";
 
 /** What has changed; it counts as stored only when `accept` is called. */
@@ -135,6 +135,23 @@ const putAt = async (
     return await putAt(inner, rest, entry, owner, pace);
   } finally {
     closeDirectory(inner);
+  }
+};
+
+/** Removes what lies in roots that have a path; where the disk is gone already, nothing is left to do. */
+export const removeRoots = async (roots: readonly Root[]): Promise<void> => {
+  for (const { base, path } of roots) {
+    const chain = [openDirectory(base)];
+    try {
+      for (const name of path.slice(0, -1)) {
+        const outer = chain.at(-1);
+        chain.push(outer && enter(outer, name));
+      }
+      const [outer, name] = [chain.at(-1), path.at(-1)];
+      if (outer !== undefined && name !== undefined) await remove(outer, name);
+    } finally {
+      for (const directory of chain) if (directory !== undefined) closeDirectory(directory);
+    }
   }
 };
 

@@ -5,6 +5,8 @@ import type { Attachment, Connection } from "./vocabulary.ts";
 const graceMs = 30;
 /** The same when its own turn has failed: it knows that already, and nobody waits for this end. */
 const failedGraceMs = 1_000;
+/** Longer than a message of a client is on its way to us, and what we tell it on its way there. */
+const crossingMs = 500;
 
 /**
  * Ends of a turn for those who did not ask for it, told a moment later than to the one who did. A program that goes on
@@ -16,6 +18,10 @@ export interface HeldEnds {
   hold(attachment: Attachment, tell: () => void, after?: "failure"): void;
   /** Before the next turn begins. */
   release(): void;
+  /** An end has been told to one who has not asked for it. */
+  told(connection: Connection): void;
+  /** May this connection, when it sent what has just come, not have seen an end that it has been told? */
+  mayCross(connection: Connection): boolean;
 }
 
 export const createHeldEnds = (options: {
@@ -25,6 +31,7 @@ export const createHeldEnds = (options: {
   readonly asks: (connection: Connection) => boolean;
 }): HeldEnds => {
   const { clock, attachments, asks } = options;
+  const toldAt = new WeakMap<Connection, number>();
   const held = new Map<Attachment, { tell(): void; cancelTimer(): void }>();
 
   const release = (attachment: Attachment): void => {
@@ -32,12 +39,23 @@ export const createHeldEnds = (options: {
     if (end === undefined) return;
     held.delete(attachment);
     end.cancelTimer();
-    if (attachments.includes(attachment) && !asks(attachment.connection)) end.tell();
+    if (!attachments.includes(attachment) || asks(attachment.connection)) return;
+    end.tell();
+    told(attachment.connection);
+  };
+
+  const told = (connection: Connection): void => {
+    toldAt.set(connection, clock.monotonic());
   };
 
   return {
     release() {
       for (const attachment of [...held.keys()]) release(attachment);
+    },
+    told,
+    mayCross(connection) {
+      const at = toldAt.get(connection);
+      return at !== undefined && clock.monotonic() - at < crossingMs;
     },
     hold(attachment, tell, after) {
       // One that asked meanwhile, and whose question has ended too, waits for that end only.

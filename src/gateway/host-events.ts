@@ -125,7 +125,10 @@ export const createEventIntake = (options: {
           () => connection.link.sendRaw(frame.withSessionId(name)),
           turns.failed ? "failure" : undefined,
         );
-      } else connection.link.sendRaw(frame.withSessionId(name));
+      } else {
+        connection.link.sendRaw(frame.withSessionId(name));
+        if (turnEnds.has(type) && connection !== sender) heldEnds.told(connection);
+      }
     };
     for (const attachment of to) guarded(() => tellOne(attachment));
     guarded(() => tellReaders(frame, type, event));

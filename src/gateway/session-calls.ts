@@ -3,6 +3,7 @@ import { isObject, type JsonObject } from "../kernel/json.ts";
 import { type Judgement, judgeAgain } from "../policy/judge.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
 import { RawJson } from "../wire/peer.ts";
+import { answered } from "./crossed-end.ts";
 import { rewriteEvent } from "./event-ids.ts";
 import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
@@ -64,9 +65,12 @@ type Answer = (held: Held, params: Record<string, unknown>, connection: Connecti
 
 /** Calls that are more to us than bytes to pass on. */
 const special: Readonly<Record<string, Answer>> = {
-  "session.send": async ({ host }, params, connection) => ({
-    messageId: (await host.send(connection, params)).messageId,
-  }),
+  "session.send": async ({ host }, params, connection) => {
+    const crossed = host.mayCrossEnd(connection);
+    const sent = await host.send(connection, params);
+    if (crossed) await answered(sent);
+    return { messageId: sent.messageId };
+  },
   "session.abort": async ({ host }, _params, connection) =>
     new RawJson((await host.abort(connection)).resultBytes()),
   "session.options.update": async ({ host }, params) =>

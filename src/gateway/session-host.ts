@@ -318,6 +318,8 @@ export const createSessionHost = (options: {
       return stay.lastUsedAt;
     },
     send: turns.send,
+    // Who is being asked something may send before it answers: it would wait for itself.
+    mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && calls.open === 0,
     abort: turns.abort,
     stop(message) {
       if (ownWork.inTurn && turns.current === undefined) turns.announce(message);

@@ -128,6 +128,8 @@ export interface SessionHost {
   /** Sends it to sleep without a word to its runtime, which is about to be killed; false if it has work again. */
   abandon(): Promise<boolean>;
   send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
+  /** May a message that has just come from this connection have crossed the end of an earlier turn? */
+  mayCrossEnd(connection: Connection): boolean;
   abort(connection: Connection): Promise<Envelope>;
   /** Resolves when no turn runs or waits. */
   settle(): Promise<void>;

@@ -68,7 +68,12 @@ const setUp = (given: { keeps?: boolean } = {}) => {
       opened: () => undefined,
       closed: () => undefined,
     } as Partial<OpenRequests> as OpenRequests,
-    heldEnds: { hold: (_attachment, tell) => tell(), release: () => undefined },
+    heldEnds: {
+      hold: (_attachment, tell) => tell(),
+      release: () => undefined,
+      told: () => undefined,
+      mayCross: () => false,
+    },
     clientMessageId: () => undefined,
     onEvent: () => undefined,
     storeTurn: given.keeps === false ? undefined : storeTurn,

@@ -2,7 +2,7 @@ import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import type { HistoryWatch } from "../sessions/history-watch.ts";
-import { startOfHistory } from "../sessions/stored-events.ts";
+import { type StoredEvents, startOfHistory } from "../sessions/stored-events.ts";
 import { type EventPosition, formatPosition } from "./event-position.ts";
 
 /** How much of what was told is kept for readers that come back. */
@@ -51,7 +51,7 @@ export interface EventLog extends HistoryWatch {
   readonly name: string;
   /** An event that counts in the history has its `id`; others are ephemeral. `data` is asked for only if it is kept. */
   tell(event: { readonly type: string; readonly id?: string; readonly data: () => Buffer }): void;
-  /** The session has left its runtime: what is not stored has not happened. */
+  /** The session has left its runtime, which tells no more of it: what is not stored has not happened. */
   left(): void;
   /** The session is no more. */
   end(error: SquadronError): void;
@@ -84,6 +84,8 @@ const comeAgain = (): SquadronError =>
 export const createEventLog = (options: {
   readonly clock: Clock;
   readonly bounds?: { readonly entries: number; readonly bytes: number };
+  /** An event of the history as clients see it. */
+  readonly show: (event: unknown) => unknown;
   /** Nobody reads it any more, nor may come back. */
   readonly onQuiet: () => void;
 }): EventLog => {
@@ -102,8 +104,8 @@ export const createEventLog = (options: {
   let unkeptBytes = 0;
   let told: string | undefined;
   let kept: string | undefined;
-  /** The last one that was stored before it was told. */
-  let coming: string | undefined;
+  /** What was stored before all of it was told. */
+  let coming: { readonly last: string; readonly tail: StoredEvents } | undefined;
   /** Is this event in the history that was written anew, though it is told only now? */
   let known: ((id: string) => boolean) | undefined;
   let storing = 0;
@@ -158,11 +160,24 @@ export const createEventLog = (options: {
     if (coming === undefined) {
       unkeptBytes += data.length;
       unkept.push({ id, at: entry.at, entry: unkeptBytes <= bounds.bytes ? entry : undefined });
-    } else if (id === coming) {
+    } else if (id === coming.last) {
       coming = undefined;
       revision++;
     }
   };
+
+  /** Runtimes tell a session's end to nobody when they let it go. */
+  const tellRest = (): void => {
+    const { tail } = coming ?? {};
+    const rest = tail?.after(told) ?? tail?.after(undefined) ?? [];
+    for (const { id, type, event } of rest)
+      tellKept(type, id, Buffer.from(JSON.stringify(options.show(event))));
+    coming = undefined;
+  };
+
+  /** Runtimes tell some events twice. */
+  const isRepeated = (id: string): boolean =>
+    id === told || places.has(id) || unkept.some((one) => one.id === id);
 
   const rollBack = (): void => {
     if (unkept.length === 0) return;
@@ -205,7 +220,7 @@ export const createEventLog = (options: {
       if (id === undefined) {
         if (followed()) append(type, data());
         else first = ++next;
-      } else if (known?.(id) !== true) tellKept(type, id, data());
+      } else if (known?.(id) !== true && !isRepeated(id)) tellKept(type, id, data());
       notify();
     },
     restored(last) {
@@ -224,7 +239,7 @@ export const createEventLog = (options: {
         changed();
       };
     },
-    stored(last) {
+    stored(last, tail) {
       known = undefined;
       const at = unkept.findIndex(({ id }) => id === last);
       if (at >= 0) {
@@ -237,7 +252,7 @@ export const createEventLog = (options: {
         kept = told;
         unkept = [];
         unkeptBytes = 0;
-        coming = last;
+        coming = { last, tail };
       } else coming = undefined;
       changed();
     },
@@ -247,6 +262,7 @@ export const createEventLog = (options: {
       changed();
     },
     left() {
+      tellRest();
       rollBack();
       changed();
     },

@@ -11,7 +11,7 @@ import type { SessionHost } from "./vocabulary.ts";
 /** The logs of what sessions tell, one for each session that is open here or read. */
 export interface EventLogs {
   /** The session's log, which stays as long as its host is open. */
-  hold(session: string): EventLog;
+  hold(row: Pick<SessionRow, "id" | "publicId">): EventLog;
   /** Its host is forgotten. */
   release(session: string): void;
   /** It is no more. */
@@ -50,12 +50,28 @@ export const createEventLogs = (options: {
     if (kept !== undefined && !kept.isHeld && !kept.log.followed) logs.delete(session);
   };
 
-  const of = (session: string): Kept => {
-    const found = logs.get(session);
+  /** An event as clients see it; `messageIds` is of use where the session has no host that knows them. */
+  const shown = (
+    { id, publicId }: Pick<SessionRow, "id" | "publicId">,
+    event: unknown,
+    messageIds: ReadonlyMap<string, string>,
+  ): unknown =>
+    rewriteEvent(
+      event,
+      (session) => (session === id ? publicId : undefined),
+      (message) => hostOf(id)?.clientMessageId(message) ?? messageIds.get(message),
+    );
+
+  const of = (row: Pick<SessionRow, "id" | "publicId">): Kept => {
+    const found = logs.get(row.id);
     if (found !== undefined) return found;
-    const log = createEventLog({ clock, onQuiet: () => forget(session) });
+    const log = createEventLog({
+      clock,
+      show: (event) => shown(row, event, new Map()),
+      onQuiet: () => forget(row.id),
+    });
     const made: Kept = { log, isHeld: false, reading: undefined };
-    logs.set(session, made);
+    logs.set(row.id, made);
     return made;
   };
 
@@ -73,8 +89,8 @@ export const createEventLogs = (options: {
   };
 
   return {
-    hold(session) {
-      const kept = of(session);
+    hold(row) {
+      const kept = of(row);
       kept.isHeld = true;
       return kept.log;
     },
@@ -87,8 +103,8 @@ export const createEventLogs = (options: {
       logs.get(session)?.log.end(sessionDeleted());
       logs.delete(session);
     },
-    async read({ id, publicId }, { position, listener, signal }) {
-      const kept = of(id);
+    async read(row, { position, listener, signal }) {
+      const kept = of(row);
       let messageIds: ReadonlyMap<string, string> = new Map();
       const reader = await openEventReader({
         log: kept.log,
@@ -96,18 +112,13 @@ export const createEventLogs = (options: {
         listener,
         signal,
         async readStored() {
-          messageIds = await store.messageIds.of(id);
-          return readTogether(id, kept);
+          messageIds = await store.messageIds.of(row.id);
+          return readTogether(row.id, kept);
         },
-        show: (event) =>
-          rewriteEvent(
-            event,
-            (session) => (session === id ? publicId : undefined),
-            (message) => hostOf(id)?.clientMessageId(message) ?? messageIds.get(message),
-          ),
+        show: (event) => shown(row, event, messageIds),
       });
       // The log of a session that is deleted after this is ended.
-      if ((await store.sessions.byId(id)) !== undefined) return reader;
+      if ((await store.sessions.byId(row.id)) !== undefined) return reader;
       reader.close();
       throw sessionDeleted();
     },

@@ -45,7 +45,7 @@ export const createSessionHost = (options: {
   const unit: Unit = { isolation: row.isolation, key: row.unit };
   const renamed = new Map(options.renamed);
   const attachments: Attachment[] = [];
-  const told = services.eventLogs.hold(row.id);
+  const told = services.eventLogs.hold(row);
   /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
   let atGate = false;
 

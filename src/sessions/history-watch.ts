@@ -1,6 +1,6 @@
 import type { FileChange, StoredEntry } from "../store/store.ts";
 import { logPath } from "./history-ids.ts";
-import { lastEventOf, startOfHistory, storedEventsOf } from "./stored-events.ts";
+import { lastEventOf, type StoredEvents, startOfHistory, storedEventsOf } from "./stored-events.ts";
 
 /** Who must know where a session's stored history ends. Before its first event that is `startOfHistory`. */
 export interface HistoryWatch {
@@ -8,8 +8,11 @@ export interface HistoryWatch {
   restored(last: string): void;
   /** Something is being stored; the result is to be called when it is or has failed. */
   storing(): () => void;
-  /** The stored history has grown and ends with this event, which has been told or is told next. */
-  stored(last: string): void;
+  /**
+   * The stored history has grown by `tail` and ends with this event, which has been told, is told next, or is told by no
+   * runtime at all.
+   */
+  stored(last: string, tail: StoredEvents): void;
   /** The history was written anew, such as without its end. It ends with this event now, and has those that `has` knows. */
   rewritten(last: string, has: (id: string) => boolean): void;
 }
@@ -39,7 +42,7 @@ export const tellStored = (
   const bytes = bytesOf(log);
   const last = lastEventOf(bytes);
   if (log.kind === "append" || !hadHistory) {
-    if (last !== undefined) watch.stored(last);
+    if (last !== undefined) watch.stored(last, storedEventsOf(bytes));
     return hadHistory || last !== undefined;
   }
   const events = storedEventsOf(bytes);

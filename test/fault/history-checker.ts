@@ -51,7 +51,8 @@ export type ViolationKind =
   | "row_open"
   | "row_without_history"
   | "history_without_row"
-  | "row_wrong";
+  | "row_wrong"
+  | "other_stream";
 
 export interface Violation {
   readonly kind: ViolationKind;

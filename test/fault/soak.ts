@@ -9,6 +9,7 @@ import { manySessions } from "./scenarios/many-sessions.ts";
 import { killNode, loseBoxes, rollingRestart } from "./scenarios/nodes.ts";
 import { hangRuntime, killRuntime } from "./scenarios/runtimes.ts";
 import { fillDisk, lockStore } from "./scenarios/store.ts";
+import { cutStreams } from "./scenarios/streams.ts";
 import { zombie } from "./scenarios/zombie.ts";
 
 const scenarios: Readonly<Record<string, Scenario>> = {
@@ -22,6 +23,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   "crash-everywhere": crashEverywhere,
   zombie,
   "many-sessions": manySessions,
+  "cut-streams": cutStreams,
 };
 
 /** When its connection has just ended, the SDK's library rejects a promise that nobody holds, beside the one that it gave out. */

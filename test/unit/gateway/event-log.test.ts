@@ -21,7 +21,8 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
   let cut = 0;
   let asleep = false;
   let finish = (): void => undefined;
-  const newLog = (): EventLog => createEventLog({ clock, bounds, onQuiet: () => undefined });
+  const newLog = (): EventLog =>
+    createEventLog({ clock, bounds, show: (event) => event, onQuiet: () => undefined });
   let log = newLog();
   const last = (): string => stored.at(-1) ?? startOfHistory;
   const say = (id: string, bytes: number): void =>
@@ -40,6 +41,11 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
       const id = `e${++made}`;
       told.push(id);
       say(id, bytes);
+    },
+    /** Says the last event once more. */
+    repeat() {
+      const id = told.at(-1);
+      if (id !== undefined) say(id, 20);
     },
     delta(bytes = 20) {
       this.work();
@@ -65,9 +71,10 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
       told = told.slice(count);
       cut = 0;
       const now = stored;
+      const tail = storedEventsOf(Buffer.from([...now.slice(now.length - count - ahead)].map(line).join("")));
       finish = () => {
         if (rewritten) log.rewritten(last(), (id) => now.includes(id));
-        else log.stored(last());
+        else log.stored(last(), tail);
         over();
       };
     },
@@ -81,9 +88,11 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
       for (const id of held) say(id, 20);
       held = [];
     },
-    /** The runtime is gone; the next one begins from what is stored. What is held is still told. */
-    loseRuntime() {
+    /** The runtime is gone; the next one begins from what is stored. What is held is still told, or by nobody. */
+    loseRuntime(silent: boolean) {
       this.settle();
+      if (silent) held = [];
+      this.release();
       told = [];
       cut = 0;
       log.left();
@@ -176,7 +185,8 @@ type Step =
   /** For so long that nothing is kept for anybody. */
   | { readonly kind: "nobody" }
   | { readonly kind: "ahead"; readonly count: number; readonly late: boolean }
-  | { readonly kind: "lose runtime" | "lose node" | "wake" | "release" }
+  | { readonly kind: "lose runtime"; readonly silent: boolean }
+  | { readonly kind: "lose node" | "wake" | "release" | "repeat" }
   | { readonly kind: "truncate"; readonly count: number }
   | { readonly kind: "connect" | "drop"; readonly client: number }
   | { readonly kind: "read"; readonly client: number; readonly most: number };
@@ -192,8 +202,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: fc.constantFrom("lose runtime" as const, "lose node" as const) }),
+    arbitrary: fc.record({ kind: fc.constant("lose runtime" as const), silent: fc.boolean() }),
   },
+  { weight: 1, arbitrary: fc.constant({ kind: "lose node" as const }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -202,7 +213,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       late: fc.boolean(),
     }),
   },
-  { weight: 2, arbitrary: fc.constantFrom({ kind: "wake" as const }, { kind: "release" as const }) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      { kind: "wake" as const },
+      { kind: "release" as const },
+      { kind: "repeat" as const },
+    ),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("truncate" as const), count: fc.nat(4) }) },
   { weight: 2, arbitrary: fc.constant({ kind: "nobody" as const }) },
   {
@@ -238,8 +256,10 @@ const run = async (world: World, readers: readonly Client[], one: Step): Promise
       return world.work();
     case "release":
       return world.release();
+    case "repeat":
+      return world.repeat();
     case "lose runtime":
-      return world.loseRuntime();
+      return world.loseRuntime(one.silent);
     case "lose node":
       for (const reader of readers) reader.drop();
       return world.loseNode();

@@ -17,6 +17,7 @@ import {
 } from "../sessions/record.ts";
 import { createPathApprovals } from "../sessions/record-approvals.ts";
 import type { Places } from "../sessions/record-places.ts";
+import type { PendingRecord } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { HostServices } from "./host-services.ts";
 import { type Credentials, grantOf, takeCredentials } from "./upstream-parameters.ts";
@@ -46,24 +47,30 @@ export interface HeldRecord {
   enter(places: Places): void;
   /** The directory that the session was in is no more. */
   loseDirectory(): void;
-  /** The session has left memory because its last client did. */
-  leave(): Promise<void>;
-  foldOptions(options: JsonObject): Promise<void>;
-  /** Keeps further providers and their models for the next wake. */
-  foldProviders(shown: JsonObject): Promise<void>;
+  /** The session leaves memory because its last client did. */
+  leave(): void;
+  /** The folds below count for the next wake when they are stored: by a commit, with the files, or by `save`. */
+  foldOptions(options: JsonObject): void;
+  /** Further providers and their models. */
+  foldProviders(shown: JsonObject): void;
   foldEvent(type: string, data: unknown, agentId: unknown): void;
-  /** Keeps for the next wake what a call has changed in the runtime's memory. */
+  /** What a call has changed in the runtime's memory. */
   foldCall(method: string, params: JsonObject, result: unknown): Promise<void>;
+  /** What has changed since it was stored last. */
+  readonly pending: PendingRecord | undefined;
+  /** What is not stored has not happened. */
+  takeBack(): void;
+  /** Stores the record alone; resolves when every change of it is stored. */
   save(): Promise<void>;
-  /** Resolves when every change of the record is stored; rejects when that cannot be. */
-  saved(): Promise<void>;
+  /** Begins to; whoever must know how it went asks `save`. */
+  saveMeanwhile(): void;
 }
 
 /** After these the model of the rest counts again. */
 const cutsHistory: ReadonlySet<string> = new Set(["session.history.truncate", "session.history.rewind"]);
 
 export const createHeldRecord = (options: {
-  readonly services: Pick<HostServices, "store" | "log" | "githubRoutes">;
+  readonly services: Pick<HostServices, "store" | "githubRoutes">;
   readonly row: SessionRow;
   readonly policy: Policy;
   /** In which the session was last taken out of the store here: a record of an older one is not stored. */
@@ -72,43 +79,45 @@ export const createHeldRecord = (options: {
   readonly currentModel: () => Promise<unknown> | undefined;
 }): HeldRecord => {
   const { services, row, policy } = options;
-  const { store, log } = services;
+  const { store } = services;
   let record = parseRecord(row.record);
   let credentials: Credentials = { ownInference: false, githubToken: undefined, routes: [], servers: {} };
   let saving: Promise<void> = Promise.resolve();
-  /** The record that the store has or is being given. */
-  let stored: SessionRecord | undefined;
+  /** The record that the store is known to have. */
+  let stored = record;
+  /** What the store was last given, as it is written; it has that, or is about to. */
+  let given = JSON.stringify({ createdUpstream: row.createdUpstream, record: row.record });
   const pathApprovals = createPathApprovals();
 
   /** Of a one-shot session nothing that was said is written down: a deleted row stays readable in a database's files. */
-  const save = (): Promise<void> => {
-    if (record === stored) return saving;
+  const patchOf = (one: SessionRecord): PendingRecord["patch"] => ({
+    // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
+    createdUpstream: one.unwritten === undefined,
+    record: row.ephemeral ? row.record : JSON.stringify(one),
+  });
+
+  const pending = (): (PendingRecord & { readonly text: string }) | undefined => {
     const now = record;
-    stored = now;
-    saving = store.sessions
-      .update(
-        row.id,
-        {
-          // Before anything is said a runtime writes no history: a session that has left its memory is unknown to it.
-          createdUpstream: now.unwritten === undefined,
-          ...(!row.ephemeral && { record: JSON.stringify(now) }),
-        },
-        options.epoch(),
-      )
-      .catch((error) => {
-        stored = undefined;
-        throw error;
-      });
-    return saving;
+    const patch = patchOf(now);
+    const text = JSON.stringify(patch);
+    if (text === given) return undefined;
+    const accept = (): void => {
+      stored = now;
+      given = text;
+    };
+    return { patch, text, accept };
   };
 
-  /** What could not be written once is tried again: the record has it all. */
-  const saved = (): Promise<void> => saving.catch(() => save());
-
-  const change = async (next: SessionRecord): Promise<void> => {
-    if (next === record) return;
-    record = next;
-    await save();
+  /** What could not be written is tried again. */
+  const save = (): Promise<void> => {
+    const change = pending();
+    if (change === undefined) return saving;
+    given = change.text;
+    saving = store.sessions.update(row.id, change.patch, options.epoch()).then(change.accept, (error) => {
+      given = "";
+      throw error;
+    });
+    return saving;
   };
 
   return {
@@ -127,6 +136,7 @@ export const createHeldRecord = (options: {
     reload(text) {
       record = parseRecord(text);
       stored = record;
+      given = "";
     },
     remember(recorded, { githubToken, ownInference }) {
       const taken = takeCredentials(recorded);
@@ -160,26 +170,29 @@ export const createHeldRecord = (options: {
     },
     leave() {
       record = recordAfterLeaving(record);
-      return save();
     },
-    async foldOptions(changed) {
+    foldOptions(changed) {
       record = recordAfterOptions(record, changed);
-      await save();
     },
-    async foldProviders(shown) {
+    foldProviders(shown) {
       record = recordAfterProviders(record, shown);
-      await save();
     },
     async foldCall(method, params, result) {
       const model = cutsHistory.has(method) && (await options.currentModel());
-      await change(recordAfterModel(recordAfterCall(record, method, params, result), model));
+      record = recordAfterModel(recordAfterCall(record, method, params, result), model);
     },
     foldEvent(type, data, agentId) {
-      change(pathApprovals(recordAfterEvent(record, type, data, agentId), type, data)).catch((error) =>
-        log.error({ session: row.id, error }, "a change of the session was not stored"),
-      );
+      record = pathApprovals(recordAfterEvent(record, type, data, agentId), type, data);
+    },
+    get pending() {
+      return pending();
+    },
+    takeBack() {
+      record = stored;
     },
     save,
-    saved,
+    saveMeanwhile() {
+      save().catch(() => undefined);
+    },
   };
 };

@@ -1,8 +1,9 @@
 import type { Runtime } from "../fleet/fleet.ts";
+import { SquadronError } from "../kernel/errors.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { InOrder } from "./in-order.ts";
-import { runtimeOf } from "./life.ts";
+import { type Life, runtimeOf } from "./life.ts";
 import type { SessionStay } from "./session-stay.ts";
 import type { SessionUpstream } from "./session-upstream.ts";
 
@@ -12,11 +13,25 @@ export interface HostCalls {
   readonly open: number;
   /** `before` is called when all waiting is over; if it throws, the runtime is not called. */
   call(method: string, params: Readonly<Record<string, unknown>>, before?: () => void): Promise<Envelope>;
-  /** `call`, answered only when what it changed is stored. */
-  change(method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  /**
+   * `call`, answered only when what it changed is stored. `fold` takes its answer into the record; otherwise the method
+   * says how. If the session leaves its runtime before the answer, it has not happened: `runtime_gone`.
+   */
+  change(
+    method: string,
+    params: Readonly<Record<string, unknown>>,
+    fold?: (result: unknown) => void | Promise<void>,
+  ): Promise<Envelope>;
+  /** Sets options; those that the session has just been opened with need not be set again. */
+  setOptions(options: JsonObject): Promise<Envelope>;
+  /** Resolves when the changes that have been sent are answered and stored, whoever waits for that. */
+  changed(): Promise<void>;
   /** Work that keeps the session awake until it is done. */
   counted<T>(work: () => Promise<T>): Promise<T>;
 }
+
+const leftBefore = (): SquadronError =>
+  new SquadronError("runtime_gone", "The session left its runtime before what it did was stored.");
 
 export const createHostCalls = (options: {
   readonly upstream: SessionUpstream;
@@ -30,6 +45,7 @@ export const createHostCalls = (options: {
 }): HostCalls => {
   const { upstream, stay, inOrder } = options;
   let open = 0;
+  const changing = new Set<Promise<unknown>>();
 
   const counted = async <T>(work: () => Promise<T>): Promise<T> => {
     open++;
@@ -46,15 +62,43 @@ export const createHostCalls = (options: {
     method: string,
     params: Readonly<Record<string, unknown>>,
     before?: () => void,
-  ): Promise<{ readonly frame: Envelope; readonly runtime: Runtime }> =>
+  ): Promise<{ readonly frame: Envelope; readonly runtime: Runtime; readonly life: Life }> =>
     counted(async () => {
       const { life } = upstream;
       const awake = life.kind === "live" && !life.runtime.gone && !stay.dropping;
       const runtime = awake ? life.runtime : await inOrder.run(() => stay.wake());
       stay.sleepLater();
       before?.();
-      return { frame: await upstream.call(runtime, method, params), runtime };
+      const during = upstream.life;
+      return { frame: await upstream.call(runtime, method, params), runtime, life: during };
     });
+
+  const change: HostCalls["change"] = (
+    method,
+    params,
+    fold = (result) => upstream.held.foldCall(method, params as JsonObject, result),
+  ) => {
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const work = async (): Promise<Envelope> => {
+      const { frame, runtime, life } = await callIn(method, params, () => changing.add(over));
+      options.onAnswered(method);
+      try {
+        // What it did there was thrown away, or what was thrown away did not have it yet.
+        if (upstream.life !== life) throw leftBefore();
+        await fold(frame.result());
+        await upstream.store(runtime);
+      } catch (error) {
+        if (runtimeOf(upstream.life) === runtime) options.onNotStored(error);
+        throw error;
+      }
+      options.onChanged(method);
+      return frame;
+    };
+    return counted(work).finally(() => {
+      changing.delete(over);
+      resolve();
+    });
+  };
 
   return {
     get open() {
@@ -62,19 +106,19 @@ export const createHostCalls = (options: {
     },
     counted,
     call: async (method, params, before) => (await callIn(method, params, before)).frame,
-    change: (method, params) =>
-      counted(async () => {
-        const { frame, runtime } = await callIn(method, params);
-        options.onAnswered(method);
-        try {
-          await upstream.held.foldCall(method, params as JsonObject, frame.result());
-          await upstream.store(runtime);
-        } catch (error) {
-          if (runtimeOf(upstream.life) === runtime) options.onNotStored(error);
-          throw error;
-        }
-        options.onChanged(method);
-        return frame;
-      }),
+    change,
+    setOptions: (changed) => {
+      const fold = (): void => upstream.held.foldOptions(changed);
+      const told = stay.dropping ? undefined : upstream.answerTo(changed);
+      if (told === undefined) return change("session.options.update", changed, fold);
+      return counted(async () => {
+        fold();
+        await upstream.held.save();
+        return told;
+      });
+    },
+    changed: async () => {
+      await Promise.allSettled(changing);
+    },
   };
 };

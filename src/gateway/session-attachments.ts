@@ -1,3 +1,5 @@
+import type { Clock } from "../kernel/clock.ts";
+import { withDeadline } from "../kernel/deadline.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type Declarations, splitParameters, watcherDeclares } from "./declarations.ts";
@@ -17,6 +19,9 @@ export interface SessionAttachments {
   readonly leaveWhenIdle: boolean;
 }
 
+/** How long a client's changes may take when it has gone without waiting for their answers. */
+const changesWithinMs = 5_000;
+
 const pick = (from: Readonly<Record<string, unknown>>, names: readonly string[]): JsonObject =>
   Object.fromEntries(
     Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined),
@@ -32,9 +37,12 @@ export const createSessionAttachments = (options: {
   /** Does a turn run? */
   readonly hasTurn: () => boolean;
   readonly onOpened: () => void;
+  /** Resolves when no change that was sent to the runtime is open. */
+  readonly changed: () => Promise<void>;
+  readonly clock: Clock;
   readonly log: Log;
 }): SessionAttachments => {
-  const { attachments, upstream, stay, inOrder, log } = options;
+  const { attachments, upstream, stay, inOrder, clock, log } = options;
   let recordWriter: Attachment | undefined;
   let leaveWhenIdle = false;
 
@@ -93,6 +101,7 @@ export const createSessionAttachments = (options: {
           options.onOpened();
         } catch (error) {
           upstream.held.restore(before.memory);
+          upstream.held.saveMeanwhile();
           // Others may have begun to watch meanwhile.
           remove(attachment);
           if (before.attachment !== undefined) attachments.push(before.attachment);
@@ -111,7 +120,12 @@ export const createSessionAttachments = (options: {
         const last = attachments.length === 1;
         if (last) {
           leaveWhenIdle = attachment.connection.link.kind === "sdk";
-          if (leaveWhenIdle && !options.hasTurn())
+          if (leaveWhenIdle && !options.hasTurn()) {
+            await withDeadline(options.changed(), {
+              clock,
+              ms: changesWithinMs,
+              what: "What a client had still asked for",
+            }).catch((error) => log.info({ session: options.host().row.id, error }, "a client did not wait"));
             await upstream
               .leave(how)
               .catch((error) =>
@@ -120,6 +134,7 @@ export const createSessionAttachments = (options: {
                   "the session could not leave its runtime",
                 ),
               );
+          }
         }
         remove(attachment);
         if (!last) return upstream.refresh();

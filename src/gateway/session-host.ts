@@ -68,6 +68,7 @@ export const createSessionHost = (options: {
         units: services.units,
         session: row.id,
         maxBytes: policy.limits.maxSizeBytes,
+        record: () => upstream.held.pending,
         onFenced: () => metrics.writeFenced(),
         watch: told,
         nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
@@ -139,6 +140,8 @@ export const createSessionHost = (options: {
     inOrder,
     hasTurn: () => turns.current !== undefined || ownWork.inTurn,
     onOpened: () => ownWork.seePlans(),
+    changed: calls.changed,
+    clock,
     log,
   });
 
@@ -238,7 +241,6 @@ export const createSessionHost = (options: {
     storeTurn:
       state &&
       (async (end) => {
-        await upstream.held.saved();
         const ending = end && turns.ending(end.data);
         await state.commit(ending && rows.endOf(ending.turn, ending.outcome));
         if (ending !== undefined) rows.stored(ending.turn);
@@ -334,15 +336,11 @@ export const createSessionHost = (options: {
     },
     async updateOptions(changed) {
       const shown = upstream.held.shield(changed);
-      const frame = await change("session.options.update", shown);
-      await upstream.held.foldOptions(shown);
-      return frame;
+      return calls.setOptions(shown);
     },
     async addProviders(params) {
       const shown = upstream.held.shield(params);
-      const frame = await change("session.provider.add", shown);
-      await upstream.held.foldProviders(shown);
-      return frame;
+      return change("session.provider.add", shown, () => upstream.held.foldProviders(shown));
     },
     registerInterest: (attachment, eventType) => registerInterest(attachment, eventType, call),
     mayAnswer: openRequests.mayAnswer,

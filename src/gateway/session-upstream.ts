@@ -50,6 +50,17 @@ export interface SessionUpstream {
   /** Deletes the session by `remove`; nothing can wake it any more. */
   bury(remove: () => Promise<void>): Promise<void>;
   call(runtime: Runtime, method: string, params: Readonly<Record<string, unknown>>): Promise<Envelope>;
+  /** The answer to a `session.options.update` of these if the session has just been opened with them, see `UpstreamOpening`. */
+  answerTo(options: JsonObject): Envelope | undefined;
+}
+
+/** How a session comes into a runtime. */
+interface Entering {
+  /** Parameters beside the record's. */
+  readonly resuming: JsonObject;
+  readonly creating: JsonObject;
+  /** A client opens it, and hears of it; otherwise its clients are to notice nothing. */
+  readonly opened: boolean;
 }
 
 /** A session with an unfinished subagent may never say that it has left (tried); nothing may wait for it for ever. */
@@ -128,7 +139,8 @@ export const createSessionUpstream = (options: {
   const claim = async (): Promise<void> => {
     if (life.kind === "live") return;
     if (life.kind === "deleted") throw sessionDeleted();
-    await lease.take();
+    // As long as it is held nobody else can have had the session.
+    if (!(await lease.take())) return;
     try {
       if (state === undefined || !(await state.moved())) return;
       const now = await services.store.sessions.byId(row.id);
@@ -150,8 +162,7 @@ export const createSessionUpstream = (options: {
 
   /** Outside a turn a runtime writes its log only a moment after its answer (100 ms), unless it is told to. */
   const storeNow = async (runtime: Runtime): Promise<void> => {
-    if (state === undefined) return;
-    await held.saved();
+    if (state === undefined) return held.save();
     await callSoon(runtime, "sessions.save", {});
     if (life.kind !== "live" || life.runtime !== runtime)
       throw new SquadronError("runtime_gone", "The session left its runtime before what it did was stored.");
@@ -167,7 +178,7 @@ export const createSessionUpstream = (options: {
       await runtime.peer.request(method, { sessionId: row.id }, { timeoutMs: leaveWithinMs });
       await keep();
     } catch (error) {
-      state?.discard();
+      discard();
       throw error;
     } finally {
       sleep(runtime);
@@ -187,11 +198,11 @@ export const createSessionUpstream = (options: {
   };
 
   /** A runtime that dies over it has got no message yet, so that another one can be tried. */
-  const enter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
+  const enter = async (how: Entering): Promise<Runtime> => {
     await claim();
     for (let attempt = 1; ; attempt++) {
       try {
-        const runtime = await tryToEnter(resuming, creating);
+        const runtime = await tryToEnter(how);
         await stillOurs();
         return runtime;
       } catch (error) {
@@ -215,13 +226,20 @@ export const createSessionUpstream = (options: {
     }
   };
 
+  const discard = (): void => {
+    state?.discard();
+    // Who opens it just now has brought a record that is not stored yet.
+    if (life.kind !== "waking") held.takeBack();
+  };
+
   const drop = async (): Promise<void> => {
     state?.leave();
+    held.takeBack();
     await close("sessions.close", async () => undefined);
   };
 
   /** Brings the session from the store into a runtime's memory, or leaves it where it was. */
-  const tryToEnter = async (resuming: JsonObject, creating: JsonObject): Promise<Runtime> => {
+  const tryToEnter = async (how: Entering): Promise<Runtime> => {
     await options.takePlace();
     let runtime: Runtime | undefined;
     try {
@@ -229,11 +247,11 @@ export const createSessionUpstream = (options: {
       life = nextLife(life, { kind: "wake", runtime });
       await state?.restore(runtime);
       await services.prepare(runtime, policy, attachments);
-      if (hasHistory(runtime)) await opening.open(runtime, "session.resume", resuming);
-      else await opening.open(runtime, "session.create", creating);
+      if (hasHistory(runtime)) await opening.open(runtime, "session.resume", how.resuming, how.opened);
+      else await opening.open(runtime, "session.create", how.creating, how.opened);
       await opening.replay(runtime);
-      // Part of what it says of all this comes just after its answers.
-      await callSoon(runtime, "session.mode.get", {});
+      // Part of what it says of all this comes just after its answers, and nobody is to hear that.
+      if (!how.opened) await callSoon(runtime, "session.mode.get", {});
     } catch (error) {
       if (runtime === undefined) options.onLeft(undefined);
       else sleep(runtime);
@@ -247,11 +265,11 @@ export const createSessionUpstream = (options: {
     return runtime;
   };
 
-  const wake = async (extra: JsonObject): Promise<Runtime> => {
+  const wake = async (how: Entering): Promise<Runtime> => {
     if (life.kind === "live") return life.runtime;
     if (life.kind === "deleted") throw sessionDeleted();
     const startedAt = clock.monotonic();
-    const runtime = await enter(extra, {});
+    const runtime = await enter(how);
     metrics.sessionResumed((clock.monotonic() - startedAt) / 1000);
     return runtime;
   };
@@ -269,29 +287,29 @@ export const createSessionUpstream = (options: {
       return opening.lastOpened;
     },
     async create(extra) {
-      await enter(extra, extra);
+      await enter({ resuming: extra, creating: extra, opened: true });
     },
     async resume(extra) {
-      if (life.kind === "live") await opening.open(life.runtime, "session.resume", extra);
-      else await wake(extra);
+      if (life.kind === "live") await opening.open(life.runtime, "session.resume", extra, true);
+      else await wake({ resuming: extra, creating: {}, opened: true });
     },
-    wake: () => wake({ disableResume: true }),
+    wake: () => wake({ resuming: { disableResume: true }, creating: {}, opened: false }),
     async refresh() {
       if (life.kind === "live" && !opening.current) {
-        await opening.open(life.runtime, "session.resume", { disableResume: true });
+        await opening.open(life.runtime, "session.resume", { disableResume: true }, false);
       }
     },
     leave: (how) =>
       close(`session.${how}`, async () => {
-        await state?.commit();
-        await held.leave();
+        held.leave();
+        await (state === undefined ? held.save() : state.commit());
       }),
     store: storeNow,
-    discard: () => state?.discard(),
+    discard,
     drop,
     lost() {
       const runtime = runtimeOf(life);
-      state?.discard();
+      discard();
       if (runtime !== undefined) sleep(runtime);
       lease.giveUp();
     },
@@ -311,6 +329,10 @@ export const createSessionUpstream = (options: {
       lease.giveUp();
       options.onLeft(runtime);
     },
-    call,
+    call(runtime, method, params) {
+      opening.called();
+      return call(runtime, method, params);
+    },
+    answerTo: (options) => (life.kind === "live" ? opening.answerTo(options) : undefined),
   };
 };

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
@@ -19,7 +20,17 @@ export interface UpstreamOpening {
   readonly lastOpened: JsonObject;
   /** Has nothing else been declared since the last time? */
   readonly current: boolean;
-  open(runtime: Runtime, method: "session.create" | "session.resume", extra: JsonObject): Promise<void>;
+  /** `opened`: by a client, whose record is to be stored. */
+  open(
+    runtime: Runtime,
+    method: "session.create" | "session.resume",
+    extra: JsonObject,
+    opened: boolean,
+  ): Promise<void>;
+  /** The runtime's answer to an update that sets only what the session has just been opened with; else undefined. */
+  answerTo(options: JsonObject): Envelope | undefined;
+  /** Something has been called since the session was opened. */
+  called(): void;
   /** What was changed since the session was made and is in no file, in the order in which it was changed. */
   replay(runtime: Runtime): Promise<void>;
 }
@@ -44,6 +55,7 @@ export const createUpstreamOpening = (options: {
   const { session, policy, held, attachments, declared, call, log } = options;
   let lastOpened: JsonObject = {};
   let openedWith = "";
+  let told: { readonly options: Readonly<Record<string, unknown>>; readonly answer: Envelope } | undefined;
 
   /** The policy may have been narrowed since. */
   const isAllowed = (method: string, params: JsonObject): boolean => {
@@ -63,7 +75,7 @@ export const createUpstreamOpening = (options: {
     get current() {
       return JSON.stringify(declared()) === openedWith;
     },
-    async open(runtime, method, extra) {
+    async open(runtime, method, extra, opened) {
       const united = declared();
       const open = () =>
         call(runtime, method, {
@@ -73,7 +85,10 @@ export const createUpstreamOpening = (options: {
           ...extra,
         });
       held.enter(runtime.inside);
-      const answer = await open().catch((error) => {
+      const opening = open();
+      // The store's disk works while the runtime does.
+      if (opened) held.saveMeanwhile();
+      const answer = await opening.catch((error) => {
         // Better without it than never again.
         if (!isMissingDirectory(error) || method === "session.create") throw error;
         held.loseDirectory();
@@ -83,13 +98,29 @@ export const createUpstreamOpening = (options: {
       lastOpened = isObject(result) ? (result as JsonObject) : {};
       openedWith = JSON.stringify(united);
       const changed = held.record.options;
-      await call(runtime, "session.options.update", { ...changed, ...optionsPatch(policy, changed) });
-      for (const interest of attachments.flatMap((attachment) => [...attachment.interests.values()])) {
-        const { eventType } = interest;
-        interest.handle = interestHandle(
-          await call(runtime, "session.eventLog.registerInterest", { eventType }),
-        );
-      }
+      const updated = { ...changed, ...optionsPatch(policy, changed) };
+      told = undefined;
+      told = { options: updated, answer: await call(runtime, "session.options.update", updated) };
+      const interests = attachments.flatMap((attachment) => [...attachment.interests.values()]);
+      await Promise.all(
+        interests.map(async (interest) => {
+          const { eventType } = interest;
+          interest.handle = interestHandle(
+            await call(runtime, "session.eventLog.registerInterest", { eventType }),
+          );
+        }),
+      );
+    },
+    answerTo(options) {
+      const known = told;
+      const names = Object.keys(options);
+      return known !== undefined &&
+        names.every((name) => isDeepStrictEqual(options[name], known.options[name]))
+        ? known.answer
+        : undefined;
+    },
+    called() {
+      told = undefined;
     },
     async replay(runtime) {
       for (const { method, params, approved } of callsOnWake(held.record)) {

@@ -2,8 +2,8 @@ import type { Holding, Holdings } from "../coordination/holdings.ts";
 
 /** This node's right to have a session in a runtime: taken before it wakes, given up when it sleeps. */
 export interface SessionLease {
-  /** Rejects as `Holdings.take`. Nothing happens if it is held. */
-  take(): Promise<void>;
+  /** Rejects as `Holdings.take`. False, and nothing happens, if it is held. */
+  take(): Promise<boolean>;
   /** Throws `fenced` if it has been lost since it was taken. */
   check(): void;
   giveUp(): void;
@@ -27,9 +27,10 @@ export const createSessionLease = (options: {
   return {
     async take() {
       if (holding?.lost.aborted) giveUp();
-      if (holding !== undefined) return;
+      if (holding !== undefined) return false;
       holding = await holdings.take(name);
       holding.lost.addEventListener("abort", onLost, { once: true });
+      return true;
     },
     check: () => holding?.lost.throwIfAborted(),
     giveUp,

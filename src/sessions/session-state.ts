@@ -22,7 +22,7 @@ export interface SessionState {
   /** Puts the files where the runtime looks for them, in a new epoch, unless they lie there as committed. */
   restore(runtime: Runtime): Promise<void>;
   /**
-   * Stores what has changed since the last commit, together with the end of a turn. Rejects with `fenced` when another
+   * Stores what has changed since the last commit, the record too, together with the end of a turn. Rejects with `fenced` when another
    * holder has a newer epoch, `too_large`, `runtime_gone` or `store_unavailable`; nothing is stored then.
    */
   commit(turn?: TurnEnd): Promise<void>;
@@ -42,6 +42,12 @@ export type StatePoint =
   | "commit.begun"
   | "commit.read"
   | "commit.stored";
+
+/** A record to be stored; it counts as stored only when `accept` is called. */
+export interface PendingRecord {
+  readonly patch: Omit<NonNullable<Commit["record"]>, "at">;
+  accept(): void;
+}
 
 interface Place {
   readonly runtime: Runtime;
@@ -77,6 +83,8 @@ export const createSessionState = (options: {
   readonly maxBytes: number;
   /** The turn that is about to begin: it is this holder's. */
   readonly nextTurn: () => string | undefined;
+  /** What the record has become since it was stored last, which a commit carries. */
+  readonly record: () => PendingRecord | undefined;
   /** Another holder has the newest epoch: nothing was stored. */
   readonly onFenced: () => void;
   readonly watch: HistoryWatch;
@@ -102,7 +110,9 @@ export const createSessionState = (options: {
     if (here.runtime.gone)
       throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
     at("commit.read");
-    if (changes.files.length === 0 && turn === undefined && unit === undefined) return;
+    const record = options.record();
+    if (changes.files.length === 0 && turn === undefined && unit === undefined && record === undefined)
+      return;
     const over = watch.storing();
     try {
       const stored = await store.state.commit({
@@ -112,10 +122,12 @@ export const createSessionState = (options: {
         files: changes.files,
         maxBytes,
         ...(unit !== undefined && { unit }),
+        ...(record !== undefined && { record: { ...record.patch, at: clock.now() } }),
         ...(turn !== undefined && { turn }),
       });
       hasHistory = tellStored(watch, changes.files, hasHistory);
       changes.accept();
+      record?.accept();
       here.version = stored.version;
     } catch (error) {
       if (error instanceof SquadronError && error.code === "fenced") {

@@ -254,6 +254,8 @@ export interface Commit {
   readonly maxBytes: number;
   /** Changes of the unit that the session lives in. */
   readonly unit?: Pick<UnitCommit, "key" | "epoch" | "files" | "maxBytes">;
+  /** What the session is resumed with from then on. */
+  readonly record?: Required<Pick<SessionPatch, "record" | "createdUpstream">> & { readonly at: number };
   readonly turn?: TurnEnd;
 }
 

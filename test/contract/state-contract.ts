@@ -49,6 +49,23 @@ export const stateContract = (here: Here): void => {
       expect((await store.sessions.byId(one.row.id))?.sizeBytes).toBe(6);
     });
 
+    it("stores the record with the files, or neither", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const record = { record: '{"a":1}', createdUpstream: true, at: 12_345 };
+      await one.commit({ files: [replace("a", "one")], record });
+      const stored = { record: '{"a":1}', createdUpstream: true, updatedAt: 12_345, sizeBytes: 3 };
+      expect(await store.sessions.byId(one.row.id)).toMatchObject(stored);
+      const files = [append("a", 3, "two"), replace("b", "three")];
+      const other = { ...record, record: "{}" };
+      await expect(one.commit({ files, record: other, maxBytes: 10 })).rejects.toMatchObject(
+        code("too_large"),
+      );
+      expect(await store.sessions.byId(one.row.id)).toMatchObject(stored);
+      await one.commit({ files });
+      expect(await store.sessions.byId(one.row.id)).toMatchObject({ ...stored, sizeBytes: 11 });
+    });
+
     it("keeps directories and links, each in place of what had its path, and of a link its text alone", async () => {
       const { store } = here();
       const one = await held(store);

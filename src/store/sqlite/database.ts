@@ -1,7 +1,7 @@
 import { chmod, mkdir, open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import BetterSqlite from "better-sqlite3";
-import { CamelCasePlugin, Kysely, type Transaction } from "kysely";
+import { CamelCasePlugin, Kysely, sql, type Transaction } from "kysely";
 import { Migrator } from "kysely/migration";
 import { SquadronError } from "../../kernel/errors.ts";
 import { sqliteDialect } from "./dialect.ts";
@@ -16,6 +16,11 @@ export interface Database {
   query<Result>(work: (db: Kysely<Tables>) => Promise<Result>): Promise<Result>;
   /** All or nothing; the only writer from its first statement on. */
   transaction<Result>(work: (db: Transaction<Tables>) => Promise<Result>): Promise<Result>;
+  /**
+   * A transaction that does not wait for the disk: for what means nothing any more when the whole machine has lost its
+   * power. Other processes see it at once, and it is never lost before something that was stored after it.
+   */
+  passing<Result>(work: (db: Transaction<Tables>) => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
 }
 
@@ -95,6 +100,17 @@ export const openDatabase = async (
   return {
     query: (work) => guard(() => work(db)),
     transaction: (work) => guard(() => db.transaction().execute(work)),
+    passing: (work) =>
+      guard(() =>
+        db.connection().execute(async (only) => {
+          await sql`pragma synchronous = normal`.execute(only);
+          try {
+            return await only.transaction().execute(work);
+          } finally {
+            await sql`pragma synchronous = full`.execute(only);
+          }
+        }),
+      ),
     close: () => guard(() => db.destroy()),
   };
 };

@@ -38,7 +38,7 @@ export const buryHolders = async (db: Kysely<Tables>, at: number): Promise<void>
   await sql`delete from lease_holders where until <= ${at - keptMs}`.execute(db);
 };
 
-/** Tables `lease_holders`, `leases` and `lease_waiters`. */
+/** Tables `lease_holders`, `leases` and `lease_waiters`. No holder outlives its machine. */
 export const leasesIn = (database: Database): LeaseStore => {
   const listeners = new Set<(name: string) => void>();
 
@@ -48,7 +48,7 @@ export const leasesIn = (database: Database): LeaseStore => {
       // Who waits looks often, and mostly there is nothing to write.
       const before = await database.query((db) => blockedUntil(db, claim));
       if (before.until !== null && before.inLine === 1) return { kind: "held", until: before.until };
-      return database.transaction(async (db) => {
+      return database.passing(async (db) => {
         await keepAlive(db, claim);
         const { until, inLine } = await blockedUntil(db, claim);
         if (until === null) {
@@ -67,13 +67,13 @@ export const leasesIn = (database: Database): LeaseStore => {
     },
 
     renew: (life) =>
-      database.transaction(async (db) => {
+      database.passing(async (db) => {
         await keepAlive(db, life);
         return db.selectFrom("leases").select(["name", "token"]).where("holder", "=", life.holder).execute();
       }),
 
     async drop({ name, token }) {
-      await database.transaction(async (db) => {
+      await database.passing(async (db) => {
         await sql`delete from leases where name = ${name} and token = ${token}`.execute(db);
         await sql`delete from lease_waiters where token = ${token}`.execute(db);
       });

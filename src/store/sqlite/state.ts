@@ -30,7 +30,7 @@ const changeUnit = async (db: Kysely<Tables>, unit: UnitCommit): Promise<void> =
 /** Tables `files`, `file_chunks` and `units`, and what `sessions` says of their files. */
 export const stateIn = (database: Database): StateStore => ({
   acquire: (sessionId, at, keepTurn) =>
-    database.transaction(async (db) => {
+    database.passing(async (db) => {
       const { rows } = await sql<{ epoch: number; version: number }>`
         update sessions set epoch = epoch + 1 where id = ${sessionId} returning epoch, version`.execute(db);
       const [taken] = rows;
@@ -43,19 +43,24 @@ export const stateIn = (database: Database): StateStore => ({
       db.selectFrom("sessions").select(["epoch", "version"]).where("id", "=", sessionId).executeTakeFirst(),
     ),
 
-  commit: ({ sessionId, epoch, version, files, maxBytes, unit, turn }) =>
+  commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, turn }) =>
     database.transaction(async (db) => {
+      // Of the rest only the old size says by how much it grows.
+      const appended = files.reduce((sum, one) => sum + (one.kind === "append" ? one.bytes.length : 0), 0);
+      const recorded =
+        record &&
+        sql`, record = ${record.record}, created_upstream = ${record.createdUpstream ? 1 : 0}, updated_at = ${record.at}`;
       const { rows } = await sql<{ sizeBytes: number; tenant: string; unit: string; isolation: Isolation }>`
-        update sessions set version = version + 1
+        update sessions set version = version + 1, size_bytes = size_bytes + ${appended}${recorded ?? sql``}
         where id = ${sessionId} and epoch = ${epoch} and version = ${version}
         returning size_bytes, tenant, unit, isolation`.execute(db);
       const [session] = rows;
       if (session === undefined) throw sessionFenced();
 
       const grown = await changeFiles(db, { kind: "session", id: sessionId }, files);
-      const sizeBytes = session.sizeBytes + grown;
+      const sizeBytes = session.sizeBytes - appended + grown;
       assertFits("session", sizeBytes, grown, maxBytes);
-      if (grown !== 0)
+      if (grown !== appended)
         await sql`update sessions set size_bytes = ${sizeBytes} where id = ${sessionId}`.execute(db);
 
       if (unit !== undefined) {

@@ -325,6 +325,7 @@ describe("what a session is resumed with", () => {
     await one.request("session.create", { sessionId: "s" });
     await one.request("session.options.update", { sessionId: "s", model: "first" });
     node.event(idOf(node), "session.model_change", { newModel: "second" });
+    await one.request("session.name.set", { sessionId: "s", name: "n" });
     node.crash();
     await two.watch("s");
     await two.request("session.getMessages", { sessionId: "s" });

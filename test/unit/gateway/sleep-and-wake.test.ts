@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { allowEverything, type Policy } from "../../../src/config/config.ts";
-import type { ClientLink } from "../../../src/gateway/vocabulary.ts";
+import type { ClientLink, Connection } from "../../../src/gateway/vocabulary.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import { settle, startFakeNode } from "./fake-node.ts";
 
@@ -62,7 +62,7 @@ describe("a session that is woken", () => {
     const read = one.request("session.getMessages", { sessionId: "s" });
     node.hold("session.mode.get");
     creation.answer({});
-    (await node.call("session.mode.get", 1)).answer({});
+    (await node.call("session.mode.get")).answer({});
     await sent;
     await settle();
     node.event(idOf(node), "user.message", { messageId: "runtime-message-1" });
@@ -192,18 +192,20 @@ describe("what a session has changed", () => {
     await refused;
   });
 
-  it("is stored with the next turn when its record could not be at first", async () => {
+  it("is stored together with what the session is resumed with", async () => {
     await using node = await startFakeNode();
     const one = node.connect();
     await one.request("session.create", { sessionId: "s" });
     const id = idOf(node);
     await one.request("session.send", { sessionId: "s", prompt: "p" });
     const update = vi.spyOn(node.store.sessions, "update");
-    update.mockRejectedValueOnce(new SquadronError("store_unavailable", "locked"));
+    const commit = vi.spyOn(node.store.state, "commit");
     node.event(id, "session.model_change", { newModel: "other" });
     await answered(node, id, 0);
     expect(await rows(node, id)).toEqual(["completed"]);
     expect((await node.store.sessions.byId(id))?.record).toContain("other");
+    expect(update).not.toHaveBeenCalled();
+    expect(commit).toHaveBeenCalledOnce();
   });
 
   it("is forgotten when it cannot be stored, and what its runtime says of it then ends no later turn", async () => {
@@ -223,6 +225,122 @@ describe("what a session has changed", () => {
     await answered(node, id, 1);
     expect(await rows(node, id)).toEqual(["interrupted", "completed"]);
     expect(count(node, "sessions.close")).toBe(1);
+  });
+});
+
+describe("a change of what a session is resumed with", () => {
+  const setModel = (connection: Connection) =>
+    connection.request("session.options.update", { sessionId: "s", model: "other" });
+
+  /** The model with which the session wakes next. */
+  const modelAtNextWake = async (node: Node): Promise<unknown> => {
+    const nth = count(node, "session.create");
+    const reader = node.connect();
+    await reader.watch("s");
+    await reader.request("session.getMessages", { sessionId: "s" });
+    const created = (await node.call("session.create", nth)).params.model;
+    const updates = node.calls.filter(({ method }) => method === "session.options.update");
+    return updates.at(-1)?.params.model ?? created;
+  };
+
+  it("has not happened when its runtime dies before it is stored", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("sessions.save");
+    const changed = setModel(one);
+    const refused = expect(changed).rejects.toMatchObject({ code: "runtime_gone" });
+    await node.call("sessions.save");
+    node.event(idOf(node), "session.model_change", { newModel: "other" });
+    node.crash();
+    await refused;
+    expect(await modelAtNextWake(node)).toBe("scripted-1");
+  });
+
+  it("has not happened when it cannot be stored", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    vi.spyOn(node.store.state, "commit").mockRejectedValueOnce(
+      new SquadronError("store_unavailable", "locked"),
+    );
+    await expect(setModel(one)).rejects.toMatchObject({ code: "store_unavailable" });
+    await node.call("sessions.close");
+    expect(await modelAtNextWake(node)).toBe("scripted-1");
+  });
+
+  it("has not happened when the session is thrown out of its runtime before the answer", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.options.update");
+    const refused = expect(setModel(one)).rejects.toMatchObject({ code: "runtime_gone" });
+    const update = await node.call("session.options.update", 1);
+    vi.spyOn(node.store.state, "commit").mockRejectedValueOnce(
+      new SquadronError("store_unavailable", "locked"),
+    );
+    await expect(one.request("session.name.set", { sessionId: "s", name: "n" })).rejects.toMatchObject({
+      code: "store_unavailable",
+    });
+    await node.call("sessions.close");
+    await settle();
+    update.answer({ success: true });
+    await refused;
+    const woken = modelAtNextWake(node);
+    (await node.call("session.options.update", 2)).answer({});
+    expect(await woken).toBe("scripted-1");
+  });
+
+  it("is kept when its client has gone without waiting for the answer", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.options.update");
+    const changed = setModel(one);
+    const update = await node.call("session.options.update", 1);
+    const closed = one.close();
+    await settle();
+    expect(count(node, "session.detach")).toBe(0);
+    update.answer({ success: true });
+    await Promise.all([changed, closed]);
+    expect(count(node, "session.detach")).toBe(1);
+    expect((await node.store.sessions.byName("acme", "alice", "s"))?.record).toContain("other");
+  });
+
+  it("has not happened when its client has gone and it is answered only after the session left", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.options.update");
+    const refused = expect(setModel(one)).rejects.toMatchObject({ code: "runtime_gone" });
+    const update = await node.call("session.options.update", 1);
+    const closed = one.close();
+    await settle();
+    node.clock.advance(5_000);
+    await closed;
+    expect(count(node, "session.detach")).toBe(1);
+    update.answer({ success: true });
+    await refused;
+    expect((await node.store.sessions.byName("acme", "alice", "s"))?.record).not.toContain("other");
+  });
+
+  it("is not asked for again when the session has just been opened with it", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const options = { skipCustomInstructions: true, coauthorEnabled: false, installedPlugins: [] };
+    node.hold("session.options.update");
+    const update = vi.spyOn(node.store.sessions, "update");
+    expect(await one.request("session.options.update", { sessionId: "s", ...options })).toBeDefined();
+    expect(count(node, "session.options.update")).toBe(1);
+    expect(update).not.toHaveBeenCalled();
+    // What was asked in between may have changed them.
+    const again = one.request("session.options.update", { sessionId: "s", ...options, model: "other" });
+    (await node.call("session.options.update", 1)).answer({});
+    await again;
+    const last = one.request("session.options.update", { sessionId: "s", ...options });
+    (await node.call("session.options.update", 2)).answer({});
+    await last;
   });
 });
 

@@ -105,7 +105,8 @@ const checkStart = async ({ runtimes }: Config): Promise<Finding> => {
   try {
     return await attempt("runtime start", advice, async () => {
       const fleet = createFleet({
-        config: runtimes,
+        // One start is what is tried.
+        config: { ...runtimes, spares: 0 },
         statePath,
         clock: systemClock,
         log: createLog({ level: "silent" }),

@@ -148,6 +148,8 @@ export const startRuntime = (settings: RuntimeSettings, kind: "cold" | "warm" = 
       what: "Restoring a unit's files",
     });
 
+  const msLeft = (): number => Math.max(0, Math.round(settings.startTimeoutMs - (clock.monotonic() - began)));
+
   const start = async (): Promise<void> => {
     try {
       await settings.swept;
@@ -165,10 +167,10 @@ export const startRuntime = (settings: RuntimeSettings, kind: "cold" | "warm" = 
       mustBe("starting");
       version = await withDeadline(handshake(opened.peer), {
         clock,
-        ms: Math.max(0, settings.startTimeoutMs - (clock.monotonic() - began)),
+        ms: msLeft(),
         what: "The first answer",
       });
-      if (kind === "warm") await warmUp(opened.peer, opened.serve, clock);
+      if (kind === "warm") await warmUp(opened.peer, opened.serve, { clock, ms: msLeft() });
       mustBe("starting");
       happen({ kind: "answered" });
       log.info(

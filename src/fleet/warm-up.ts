@@ -4,19 +4,18 @@ import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Peer, PeerHandler } from "../wire/peer.ts";
 
-const warmUpMs = 5_000;
 /** Nobody listens there; the runtime asks us instead. */
 const provider = { type: "openai", baseUrl: "http://127.0.0.1:1/v1", apiKey: "none" };
 
 /**
  * Lets a runtime run a turn of a session that is deleted again: it loads most of itself with the first one (about 110 ms
  * and 80 MiB, 1.0.85), which the first user of a spare need not wait for. Its model call is refused, and no file is left
- * (tried). Settings that are put there afterwards are read afresh (tried).
+ * (tried). Settings that are put there afterwards are read afresh (tried). Rejects with `timeout` after `ms`.
  */
 export const warmUp = async (
   peer: Peer,
   serve: (handler: PeerHandler) => void,
-  clock: Clock,
+  { clock, ms }: { readonly clock: Clock; readonly ms: number },
 ): Promise<void> => {
   const sessionId = newUuid();
   const idle = Promise.withResolvers<void>();
@@ -41,5 +40,5 @@ export const warmUp = async (
     await idle.promise;
     await peer.request("session.delete", { sessionId });
   };
-  await withDeadline(turn(), { clock, ms: warmUpMs, what: "Warming a runtime up" });
+  await withDeadline(turn(), { clock, ms, what: "Warming a runtime up" });
 };

@@ -51,6 +51,24 @@ test("a command of another protocol version is killed", async () => {
   expect(processesOf(t.statePath)).toEqual([]);
 });
 
+test("a spare that answers and then runs no turn is killed at the time limit of a start", async () => {
+  await using dir = await tempDir();
+  const program = `
+    let id = 0;
+    process.stdin.on("data", () => {
+      if (++id > 2) return;
+      const body = JSON.stringify({ jsonrpc: "2.0", id, result: { ok: true, protocolVersion: 3 } });
+      process.stdout.write("Content-Length: " + body.length + String.fromCharCode(13, 10, 13, 10) + body);
+    });`;
+  const command = await script(dir.path, `exec ${process.execPath} -e '${program}'`);
+  await using t = await testFleet({ command, spares: 1, startTimeoutMs: 2_000 });
+  const failed = await eventually(() => t.lines.find(({ msg }) => msg === "a runtime could not be started"), {
+    what: "the spare has failed",
+    deadlineMs: 4_500,
+  });
+  expect(JSON.stringify(failed)).toContain("Warming a runtime up");
+});
+
 test("why a command exits at once is in the log, without secrets, and not in the client's error", async () => {
   await using dir = await tempDir();
   await using t = await testFleet({

@@ -51,8 +51,6 @@ export interface EventLog extends HistoryWatch {
   readonly name: string;
   /** An event that counts in the history has its `id`; others are ephemeral. `data` is asked for only if it is kept. */
   tell(event: { readonly type: string; readonly id?: string; readonly data: () => Buffer }): void;
-  /** The session has left its runtime, which tells no more of it: what is not stored has not happened. */
-  left(): void;
   /** The session is no more. */
   end(error: SquadronError): void;
   /** Where the next event will be told. */

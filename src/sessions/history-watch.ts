@@ -6,6 +6,8 @@ import { lastEventOf, type StoredEvents, startOfHistory, storedEventsOf } from "
 export interface HistoryWatch {
   /** At a wake: the stored history ends with this event. */
   restored(last: string): void;
+  /** The session has left its runtime, which tells no more of it: what is not stored has not happened. */
+  left(): void;
   /** Something is being stored; the result is to be called when it is or has failed. */
   storing(): () => void;
   /**

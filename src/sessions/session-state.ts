@@ -166,6 +166,7 @@ export const createSessionState = (options: {
         // Nobody else has had it since, or else what is done here will not be stored.
         if (here?.runtime === runtime && (await here.copy.takeBack())) {
           at("restore.written");
+          watch.left();
           place = here;
           return;
         }

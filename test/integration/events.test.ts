@@ -156,6 +156,28 @@ describe("a session's event stream", () => {
     expect(JSON.stringify(reader.joined)).not.toContain("never said");
   });
 
+  it("has what a session says as its last client leaves, though no runtime tells it", async () => {
+    const client = squadron.client("alice");
+    const session = await client.createSession({ onPermissionRequest: approveAll });
+    const sessions = (await httpOf(squadron).call("alice", "GET", "/v1/sessions?limit=1")).body.sessions;
+    const id = String((sessions as { id: string }[])[0]?.id);
+    await session.sendAndWait({ prompt: "[[echo one]]" });
+    await using reader = readStream(streamOf("alice", id), { from: "start" });
+    await session.disconnect();
+    const asleep = (one: StreamReader) => () => one.joined.at(-1)?.type === "session.shutdown";
+    await reader.until("the end", asleep(reader));
+    await using late = readStream(streamOf("alice", id), { from: "start" });
+    await late.until("the end", asleep(late));
+    const again = await client.resumeSession(session.sessionId, { onPermissionRequest: approveAll });
+    await again.sendAndWait({ prompt: "[[echo two]]" });
+    const all = await history(id);
+    for (const one of [reader, late]) {
+      await one.until("all", () => one.joined.length >= all.length);
+      expect(ids(one.joined)).toEqual(ids(all));
+      expect(one.reconnects).toBe(0);
+    }
+  });
+
   it("follows a history that is cut", async () => {
     const client = squadron.client("alice");
     const session = await client.createSession({ onPermissionRequest: approveAll });

@@ -22,7 +22,8 @@ export const keeper = { tenant: "keepers", user: "keeper", key: "bench-key-keepe
 /** What the store has been asked to do since the node started. */
 export interface StoreWork {
   readonly statements: number;
-  readonly transactions: number;
+  /** Transactions, and writes outside any, that waited for the disk. */
+  readonly synced: number;
   /** Bytes of files in commits. */
   readonly bytes: number;
   /** From the call of a commit or of the beginning of a turn to its end, in milliseconds. */

@@ -7,9 +7,22 @@ type Run = (this: BetterSqlite.Statement, ...parameters: unknown[]) => unknown;
 /** Counts what SQLite executes in this process, and what is asked of this store; costs a few microseconds a statement. */
 export const watchStore = (store: Store): (() => StoreWork) => {
   let statements = 0;
-  let transactions = 0;
+  let synced = 0;
+  let inTransaction = false;
+  let passing = false;
   let bytes = 0;
   let ms = 0;
+
+  /** A commit, or a write outside any transaction, waits for the disk, unless it is one that need not (`Database.passing`). */
+  const follow = (text: string): void => {
+    if (text === "begin immediate") inTransaction = true;
+    else if (text === "rollback") inTransaction = false;
+    else if (text.startsWith("pragma synchronous =")) passing = text.endsWith("normal");
+    else if (text === "commit" || (!inTransaction && /^(insert|update|delete|replace)\b/i.test(text))) {
+      if (!passing) synced++;
+      inTransaction = false;
+    }
+  };
 
   const memory = new BetterSqlite(":memory:");
   const prototype: { run: Run; all: Run } = Object.getPrototypeOf(memory.prepare("select 1"));
@@ -18,8 +31,9 @@ export const watchStore = (store: Store): (() => StoreWork) => {
     const original = prototype[method];
     prototype[method] = function (...parameters) {
       statements++;
-      if (this.source === "commit") transactions++;
-      return original.apply(this, parameters);
+      const result = original.apply(this, parameters);
+      follow(this.source.trim());
+      return result;
     };
   }
 
@@ -40,5 +54,5 @@ export const watchStore = (store: Store): (() => StoreWork) => {
   };
   Object.assign(store.state, { commit: counted });
   Object.assign(store.turns, { insert: timed(store.turns.insert), begin: timed(store.turns.begin) });
-  return () => ({ statements, transactions, bytes, ms });
+  return () => ({ statements, synced, bytes, ms });
 };

@@ -17,7 +17,7 @@ type Name = (typeof names)[number];
 interface Costs {
   readonly cpu: number;
   readonly statements: number;
-  readonly transactions: number;
+  readonly synced: number;
   readonly bytes: number;
   readonly storeMs: number;
   readonly written: number;
@@ -48,7 +48,7 @@ export const commitPrice: Phase = async ({ modelUrl, quick: isQuick }) => {
     return {
       cpu: cpuMs(node.pid),
       statements: store.statements,
-      transactions: store.transactions,
+      synced: store.synced,
       bytes: store.bytes,
       storeMs: store.ms,
       written: writtenBytes(node.pid),
@@ -69,7 +69,7 @@ export const commitPrice: Phase = async ({ modelUrl, quick: isQuick }) => {
     costs[name].push({
       cpu: perTurn("cpu"),
       statements: perTurn("statements"),
-      transactions: perTurn("transactions"),
+      synced: perTurn("synced"),
       bytes: perTurn("bytes"),
       storeMs: perTurn("storeMs"),
       written: perTurn("written"),
@@ -105,7 +105,7 @@ export const commitPrice: Phase = async ({ modelUrl, quick: isQuick }) => {
       row("gateway CPU per turn", "ms", (name) => mean(name, "cpu")),
       row("time in the store per turn", "ms", (name) => mean(name, "storeMs")),
       row("SQL statements per turn", "", (name) => mean(name, "statements")),
-      row("transactions (each synced) per turn", "", (name) => mean(name, "transactions")),
+      row("writes synced to disk per turn", "", (name) => mean(name, "synced")),
       row("bytes of files stored per turn", "KiB", (name) => mean(name, "bytes") / 1024),
       row("bytes written to disk per turn", "KiB", (name) => mean(name, "written") / 1024),
     ],

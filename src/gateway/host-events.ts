@@ -34,6 +34,9 @@ const understood: ReadonlySet<string> = new Set([
 /** How long an idle waits for the error of its turn. A runtime tells both at once, but not always in this order. */
 const errorGraceMs = 500;
 
+/** How long `assistant.idle` waits for the `session.idle` that mostly comes with it: then both are stored by one commit. */
+const idleGraceMs = 20;
+
 /** A long turn is stored at the end of a step when nothing of it has been for so long. */
 const stepMs = 1_000;
 
@@ -78,6 +81,7 @@ export const createEventIntake = (options: {
 }): EventIntake => {
   const { session, attachments, turns, openRequests, heldEnds, clock, storeTurn } = options;
   let releaseIdle: (() => void) | undefined;
+  let idleCame = (): void => {};
   const arrived: Envelope[] = [];
   let draining: Promise<void> | undefined;
   let storedAt = clock.monotonic();
@@ -162,10 +166,20 @@ export const createEventIntake = (options: {
     storeTurn !== undefined &&
     (turnEnds.has(type) || (type === "assistant.turn_end" && clock.monotonic() - storedAt >= stepMs));
 
+  const hasArrived = (type: string): boolean => arrived.some(({ eventType }) => eventType === type);
+
+  const idleOrGrace = async (): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    idleCame = resolve;
+    const cancel = clock.after(idleGraceMs, resolve);
+    await promise.finally(cancel);
+  };
+
   /** Passes on what has arrived, in order; ends and steps only when they are stored. What a runtime wrote together is stored together. */
   const drain = async (): Promise<void> => {
     while (arrived.length > 0) {
       await new Promise<void>((resolve) => setImmediate(resolve));
+      if (hasArrived("assistant.idle") && !hasArrived("session.idle")) await idleOrGrace();
       const end = arrived.findIndex(({ eventType }) => eventType === "session.idle");
       const seen = arrived
         .splice(0, end < 0 ? arrived.length : end + 1)
@@ -191,6 +205,7 @@ export const createEventIntake = (options: {
       return;
     }
     arrived.push(frame);
+    if (frame.eventType === "session.idle") idleCame();
     draining ??= drain().finally(() => {
       draining = undefined;
     });
@@ -208,11 +223,10 @@ export const createEventIntake = (options: {
     };
   };
 
-  const errorArrived = (): boolean => arrived.some(({ eventType }) => eventType === "session.error");
-
   return {
     take(frame) {
-      if (frame.eventType === "session.idle" && turns.owesError && !errorArrived()) return holdIdle(frame);
+      if (frame.eventType === "session.idle" && turns.owesError && !hasArrived("session.error"))
+        return holdIdle(frame);
       if (frame.eventType !== "session.error") releaseIdle?.();
       pass(frame);
       releaseIdle?.();

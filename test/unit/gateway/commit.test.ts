@@ -142,6 +142,8 @@ describe("a turn whose work cannot be stored", () => {
     await writeFile(join(directory, "events.jsonl"), "what the turn did");
     node.event(idOf(node), "assistant.idle");
     await settle();
+    node.clock.advance(20);
+    await settle();
     node.event(idOf(node), "session.title_changed", { title: "a title" });
     node.event(idOf(node), "session.idle");
     // Another client attaches meanwhile, and the session leaves its runtime only after that.

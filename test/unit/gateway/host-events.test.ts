@@ -123,6 +123,26 @@ describe("events of a session", () => {
     expect([commits.length, intake.holding]).toEqual([1, false]);
   });
 
+  it("that end a turn are stored together although the second comes a moment after the first", async () => {
+    const { told, commits, take, intake, clock } = setUp();
+    take("assistant.idle");
+    await settle();
+    expect([commits.length, told]).toEqual([0, []]);
+    take("session.idle");
+    await settle();
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(commits.map(({ end }) => end)).toEqual([{ data: { mode: "x" } }]);
+    take("assistant.idle");
+    await settle();
+    clock.advance(20);
+    await settle();
+    expect(commits[1]?.end).toBeUndefined();
+    commits[1]?.stored();
+    await intake.quiet();
+    expect(told).toEqual(["assistant.idle", "session.idle", "assistant.idle"]);
+  });
+
   it("of the next turn do not count before the end of this one is stored", async () => {
     const { log, commits, take, intake } = setUp();
     take("session.idle", "user.message");

@@ -20,6 +20,8 @@ export interface HeldEnds {
   release(): void;
   /** An end has been told to one who has not asked for it. */
   told(connection: Connection): void;
+  /** Its own turn's end has been told: an earlier end is no news to it any more. */
+  drop(attachment: Attachment): void;
   /** May this connection, when it sent what has just come, not have seen an end that it has been told? */
   mayCross(connection: Connection): boolean;
 }
@@ -53,6 +55,10 @@ export const createHeldEnds = (options: {
       for (const attachment of [...held.keys()]) release(attachment);
     },
     told,
+    drop(attachment) {
+      held.get(attachment)?.cancelTimer();
+      held.delete(attachment);
+    },
     mayCross(connection) {
       const at = toldAt.get(connection);
       return at !== undefined && clock.monotonic() - at < crossingMs;

@@ -131,7 +131,9 @@ export const createEventIntake = (options: {
         );
       } else {
         connection.link.sendRaw(frame.withSessionId(name));
-        if (turnEnds.has(type) && connection !== sender) heldEnds.told(connection);
+        if (!turnEnds.has(type)) return;
+        if (connection === sender) heldEnds.drop(attachment);
+        else heldEnds.told(connection);
       }
     };
     for (const attachment of to) guarded(() => tellOne(attachment));

@@ -90,6 +90,22 @@ describe("a turn whose work cannot be stored", () => {
     expect(await rowsOf(node)).toEqual([{ state: "interrupted", reason: expect.stringContaining("disk") }]);
   });
 
+  it("ends with an idle that is not told when its client has asked again and been answered", async () => {
+    await using node = await startFakeNode();
+    const { client, seen } = await attach(node);
+    const first = await client.send({ sessionId: "s", prompt: "one" });
+    vi.spyOn(node.store.state, "commit").mockRejectedValueOnce(full);
+    node.event(idOf(node), "session.idle");
+    await first.turn.ended;
+    const second = await client.send({ sessionId: "s", prompt: "two" });
+    node.event(idOf(node), "session.idle");
+    await second.turn.ended;
+    await settle();
+    node.clock.advance(10_000);
+    await settle();
+    expect(seen).toEqual([expect.stringContaining("session.error"), "session.idle"]);
+  });
+
   it("leaves the runtime, and the next message begins from the store", async () => {
     await using node = await startFakeNode();
     const { client, seen } = await attach(node);

@@ -72,6 +72,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
       hold: (_attachment, tell) => tell(),
       release: () => undefined,
       told: () => undefined,
+      drop: () => undefined,
       mayCross: () => false,
     },
     clientMessageId: () => undefined,

@@ -1,6 +1,6 @@
 import type { Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
-import { toSquadronError } from "../kernel/errors.ts";
+import { type SquadronError, toSquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import { createSessionState } from "../sessions/session-state.ts";
@@ -27,8 +27,13 @@ import type { Attachment, SessionHost } from "./vocabulary.ts";
 const lostMessage =
   "Another node has taken this session over; the turn was interrupted here. Send the message again if you want it answered.";
 
-const notStoredMessage =
-  "What this turn did could not be stored and counts as not done; send the message again if you want it answered.";
+/** What a turn did cannot be stored for a reason that is still there when the same is sent again. */
+const lasting: ReadonlySet<string> = new Set(["too_large", "unprocessable"]);
+
+const notStoredMessage = ({ code, message }: SquadronError): string => {
+  const again = lasting.has(code) ? "" : "; send the message again if you want it answered";
+  return `What this turn did could not be stored and counts as not done${again}. ${message}`;
+};
 
 /** Puts the parts of an open session together: each is a file of its own, and this one says how they hear of each other. */
 export const createSessionHost = (options: {
@@ -151,7 +156,7 @@ export const createSessionHost = (options: {
    */
   const notStored = (error: unknown): void => {
     log.error({ session: row.id, error }, "what the session did could not be stored");
-    throwOut(`${notStoredMessage} ${toSquadronError(error).message}`);
+    throwOut(notStoredMessage(toSquadronError(error)));
   };
 
   const throwOut = (message: string): void => {

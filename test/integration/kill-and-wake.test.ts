@@ -220,7 +220,7 @@ describe("what cannot be stored", () => {
       .createSession({ sessionId: "s", onPermissionRequest: approve });
     await session.sendAndWait("[[echo one]]");
     await expect(session.sendAndWait(`[[count]] ${"x".repeat(200_000)}`)).rejects.toThrow(
-      /more than 120000 bytes/,
+      /counts as not done\. There are more than 120000 bytes/,
     );
     expect((await session.sendAndWait("[[count]]"))?.data.content).toBe("2");
     expect((await rowsOf(squadron, "s")).map(({ state }) => state)).toEqual([

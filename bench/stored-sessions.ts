@@ -30,6 +30,12 @@ const renamed = (file: StoredFile, from: string, to: string): StoredFile => ({
   bytes: Buffer.from(Buffer.from(file.bytes).toString("latin1").replaceAll(from, to), "latin1"),
 });
 
+const putTurn = async (store: Store, { state, endedAt, ...turn }: TurnRow): Promise<void> => {
+  await store.turns.insert({ ...turn, state: "begun" });
+  if (endedAt !== null && state !== "begun" && state !== "accepted")
+    await store.turns.end({ ...turn, state, endedAt });
+};
+
 const putCopy = async (store: Store, { session, files, turns }: Specimen, index: number, users: number) => {
   const id = crypto.randomUUID();
   const owner = userName(index % users);
@@ -41,7 +47,7 @@ const putCopy = async (store: Store, { session, files, turns }: Specimen, index:
   const taken = await store.state.acquire(id, row.createdAt);
   if (taken === undefined) throw new Error("A session that was just made is gone.");
   for (const turn of turns.toReversed())
-    await store.turns.insert({ ...turn, id: crypto.randomUUID(), sessionId: id, sender: owner });
+    await putTurn(store, { ...turn, id: crypto.randomUUID(), sessionId: id, sender: owner });
   await store.state.commit({
     sessionId: id,
     ...taken,

@@ -205,6 +205,7 @@ const build = async (
   });
   parts.defer(() => http.close());
   parts.defer(() => gateway.stopTurns());
+  gateway.resumeQueues(leaseTtlMs);
 
   log.info({ node: config.node.id, sdk: sdk.port, http: http.port }, "squadron is up");
   return {

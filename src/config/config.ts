@@ -36,10 +36,18 @@ export const allowEverything: Allow = {
   workingDirectories: ["/"],
 };
 
+/**
+ * `enqueue`: it waits. `reject`: it is refused with `busy`. `interrupt`: the running turn is aborted, then it runs.
+ * `steer`: it is delivered into the running turn, whose answer is its own.
+ */
+export type OnBusy = "enqueue" | "reject" | "interrupt" | "steer";
+
 export interface Policy {
   readonly isolation: Isolation;
   /** The operator trusts these users with the host: tools that act on it may be allowed. */
   readonly trusted: boolean;
+  /** What becomes of a message that comes while another is being answered, unless it says itself. */
+  readonly onBusy: OnBusy;
   readonly model?: string;
   readonly provider?: ProviderConfig;
   readonly githubToken?: Secret;

@@ -81,6 +81,7 @@ const allow = z
 export const policySchema = section({
   isolation: choice("session", "user", "tenant", "shared").default("user"),
   trusted: yesOrNo().default(false),
+  onBusy: choice("enqueue", "reject", "interrupt", "steer").default("enqueue"),
   model: text("a model's id").exactOptional(),
   provider: provider.exactOptional(),
   githubToken: secret("a GitHub token").exactOptional(),

@@ -110,7 +110,7 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       guarded("session.create", async () =>
         createSession(services, connection, judgeCall(policy, "session.create", params).params, traits),
       ),
-    send: (params) =>
+    send: (params, how = { answer: "taken" }) =>
       guarded("session.send", async () => {
         services.admit();
         const judged = judgeCall(policy, "session.send", params);
@@ -121,7 +121,12 @@ export const createConnection = (options: ConnectionOptions): Connection => {
           "session.send",
           judged.params,
         );
-        return host.send(connection, message);
+        return host.send(connection, message, how);
+      }),
+    abort: (name, turnId) =>
+      guarded("session.abort", async () => {
+        const { host } = await heldSession(services, connection, name);
+        return host.abort(connection, turnId);
       }),
     watch: (name) =>
       guarded("session.resume", async () => {

@@ -1,6 +1,6 @@
 import { isObject } from "../kernel/json.ts";
 import { requestKinds } from "./open-requests.ts";
-import type { Attachment } from "./vocabulary.ts";
+import type { Attachment, Sender } from "./vocabulary.ts";
 
 /** Events that only a connection which asked for streaming sees. */
 const streamingOnly: ReadonlySet<string> = new Set([
@@ -16,8 +16,10 @@ export const turnEnds: ReadonlySet<string> = new Set(["assistant.idle", "session
 
 export interface Audience {
   readonly attachments: readonly Attachment[];
-  /** The connection whose message is being answered. */
-  readonly sender: Attachment["connection"] | undefined;
+  /** Whose message is being answered. */
+  readonly sender: Sender | undefined;
+  /** Is the present turn this connection's, or was a message of it delivered into it? */
+  serves(connection: Attachment["connection"]): boolean;
   /**
    * Has this connection ever asked in this session? It sees only ends of its own turns then: an SDK takes any end for
    * the one that it waits for, and could send the next message while another's end is on its way.
@@ -29,7 +31,7 @@ export interface Audience {
 
 /** The attachment that is asked: the turn's sender if it can answer, else the latest that can. */
 export const chooseFor = (
-  audience: Audience,
+  audience: Pick<Audience, "attachments" | "sender">,
   able: (attachment: Attachment) => boolean,
 ): Attachment | undefined => {
   const candidates = audience.attachments.filter(able);
@@ -61,7 +63,7 @@ export const receivers = (audience: Audience, type: string, data: unknown): read
     return audience.attachments.filter(
       ({ connection }) =>
         !audience.waits(connection) &&
-        (connection === audience.sender ||
+        (audience.serves(connection) ||
           audience.sender === undefined ||
           connection.link.kind !== "sdk" ||
           !audience.hasAsked(connection)),

@@ -26,6 +26,7 @@ import { createHosts } from "./hosts.ts";
 import { createKeyConnections } from "./key-connections.ts";
 import { createLaunchProviders } from "./launch-providers.ts";
 import { createRequestOwners } from "./request-owners.ts";
+import { type ResumedQueues, resumeQueues } from "./resumed-queues.ts";
 import { createSessionQuota } from "./session-quota.ts";
 import { createShells } from "./shells.ts";
 import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
@@ -59,6 +60,8 @@ export interface Gateway {
   recycle(runtime: Runtime): void;
   /** Ends every turn, visibly. To be called while clients can still be told, before the doors close. */
   stopTurns(): Promise<void>;
+  /** Runs what nodes had promised to run that live no more; looks for more of it each `everyMs` milliseconds. */
+  resumeQueues(everyMs: number): void;
   /** Deletes what an earlier run of this node left of one-shot sessions. */
   removeLeftovers(): Promise<void>;
   close(): Promise<void>;
@@ -103,6 +106,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const byKeyId = createKeyConnections();
   const shares = new Map<string, FairShare>();
   let draining = false;
+  let resumed: ResumedQueues | undefined;
   let drained = false;
   const useLedger = createUseLedger({ store, clock, log });
   const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
@@ -332,6 +336,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     },
     async drain(withinMs) {
       draining = true;
+      resumed?.stop();
       const settled = Promise.all(hosts.list().map((host) => host.settle()));
       await withDeadline(settled, { clock, ms: withinMs, what: "The running turns" }).catch((error) =>
         log.warn({ error }, "some turns did not end in time"),
@@ -340,6 +345,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       drained = true;
     },
     stopTurns,
+    resumeQueues(everyMs) {
+      resumed = resumeQueues({ store, hosts, clock, log, everyMs });
+    },
     async removeLeftovers() {
       for (const row of await store.sessions.ephemerals())
         await hosts.deleteUnused(row).catch((error: unknown) => {
@@ -348,6 +356,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         });
     },
     async close() {
+      resumed?.stop();
       // Runtimes end after this whatever their sessions say: nobody waits long for one that does not answer.
       const left = Promise.allSettled(
         [...byUser.values()].flatMap((open) => [...open].map((connection) => connection.close())),

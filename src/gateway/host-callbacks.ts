@@ -7,7 +7,7 @@ import { RpcError } from "../wire/rpc-error.ts";
 import { callbackKinds, canAnswer } from "./callbacks.ts";
 import { chooseFor } from "./delivery.ts";
 import { withIds } from "./ids.ts";
-import type { Attachment, Connection } from "./vocabulary.ts";
+import type { Attachment, Sender } from "./vocabulary.ts";
 
 /**
  * Passes a question of the runtime to the one client that answers it, with a deadline. When nobody can be
@@ -18,7 +18,7 @@ export const askAttachment = async (question: {
   readonly method: string;
   readonly params: Record<string, unknown>;
   readonly attachments: readonly Attachment[];
-  readonly sender: Connection | undefined;
+  readonly sender: Sender | undefined;
   readonly recordWriter: Attachment | undefined;
   readonly policy: Policy;
   readonly log: Log;
@@ -27,13 +27,7 @@ export const askAttachment = async (question: {
   const { method, params, log, metrics } = question;
   const kind = callbackKinds[method];
   if (kind === undefined) throw new SquadronError("method_unknown", `Squadron does not pass on ${method}.`);
-  const audience = {
-    attachments: question.attachments,
-    sender: question.sender,
-    waits: () => false,
-    hasAsked: () => false,
-  };
-  const asked = chooseFor(audience, (attachment) => canAnswer(kind, attachment, question.recordWriter));
+  const asked = chooseFor(question, (attachment) => canAnswer(kind, attachment, question.recordWriter));
   if (asked !== undefined) {
     const session = params.sessionId;
     let shown: unknown = params;

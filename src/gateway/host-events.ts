@@ -108,6 +108,7 @@ export const createEventIntake = (options: {
     const audience: Audience = {
       attachments,
       sender,
+      serves: (connection) => turns.serves(connection),
       waits: (connection) => turns.waits(connection),
       hasAsked: (connection) => turns.hasAsked(connection),
     };
@@ -123,7 +124,7 @@ export const createEventIntake = (options: {
           options.clientMessageId,
         );
         connection.link.notify("session.event", { ...params, sessionId: name, event: shown });
-      } else if (turnEnds.has(type) && comesLate(connection, sender, type)) {
+      } else if (turnEnds.has(type) && comesLate(connection, type)) {
         heldEnds.hold(
           attachment,
           () => connection.link.sendRaw(frame.withSessionId(name)),
@@ -149,10 +150,10 @@ export const createEventIntake = (options: {
   };
 
   /** An error has told its sender of the end already: the idle behind it is news to nobody who has asked again by then. */
-  const comesLate = (connection: Connection, sender: Connection | undefined, type: string): boolean =>
+  const comesLate = (connection: Connection, type: string): boolean =>
     connection.link.kind === "sdk" &&
-    sender !== undefined &&
-    (connection !== sender || (turns.failed && type !== "session.error"));
+    turns.current !== undefined &&
+    (!turns.serves(connection) || (turns.failed && type !== "session.error"));
 
   /** A mistake over one event costs that event only. */
   const guarded = <T>(work: () => T): T | undefined => {

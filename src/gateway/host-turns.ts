@@ -1,19 +1,26 @@
-import type { Policy } from "../config/config.ts";
-import { toSquadronError } from "../kernel/errors.ts";
+import type { OnBusy, Policy } from "../config/config.ts";
+import { SquadronError, toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
+import type { Turn } from "../sessions/turn.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { TurnRows } from "./turn-rows.ts";
-import { createTurnRunner, type TurnRunner } from "./turn-runner.ts";
-import type { Attachment, Connection } from "./vocabulary.ts";
+import { createTurnRunner } from "./turn-runner.ts";
+import type { TurnRunner } from "./turn-vocabulary.ts";
+import type { Aborted, Attachment, Connection, Sender, Sending, SentMessage } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
-export interface HostTurns extends TurnRunner {
+export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" | "restore" | "find"> {
+  send(sender: Connection, parameters: Readonly<Record<string, unknown>>, how: Sending): Promise<SentMessage>;
+  /** Ends this client's turns, or the one that is named if it is this client's. */
+  abort(by: Connection, turnId?: string): Promise<Aborted>;
+  /** Runs what an earlier holder of the session had promised to run. */
+  resume(): Promise<void>;
   /** Has this connection ever sent a message in this session? */
   hasAsked(connection: Connection): boolean;
   /** Tells every client that what ran has ended, when the runtime cannot say so and it was no turn of the queue. */
@@ -45,7 +52,7 @@ export const createHostTurns = (options: {
 }): HostTurns => {
   const { clock, store, metrics, log, useLedger } = options.services;
   const session = options.row.id;
-  const asked = new WeakSet<Connection>();
+  const asked = new WeakSet<Sender>();
 
   const keep = (work: Promise<void>): void => {
     work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
@@ -96,6 +103,7 @@ export const createHostTurns = (options: {
       await options.rows.begun(turn);
       await options.mayBegin();
     },
+    steering: options.rows.begun,
     onStuck: options.onStuck,
     queueLength: options.policy.limits.queueLength,
     turnTimeoutMs: options.policy.limits.turnTimeoutMs,
@@ -103,38 +111,81 @@ export const createHostTurns = (options: {
     abortUpstream: () => options.call("session.abort", {}),
     onRenamed(runtimeMessageId, clientMessageId) {
       options.renamed.set(runtimeMessageId, clientMessageId);
-      keep(store.messageIds.put(session, runtimeMessageId, clientMessageId));
+      if (!options.row.ephemeral) keep(store.messageIds.put(session, runtimeMessageId, clientMessageId));
     },
     onRefused(turn, error) {
       const message = error instanceof RpcError ? error.message : toSquadronError(error).message;
-      announce(
-        options.attachments.filter(({ connection }) => connection === turn.sender),
-        message,
-      );
+      announce(attachmentsOf(turn.sender), message);
     },
-    onEnd(turn, outcome, times) {
+    onEnd(ending, times) {
+      const { turn, joined, outcome } = ending;
       metrics.turnStarted((times.startedAt - times.queuedAt) / 1000);
       metrics.turnEnded(
         outcome.kind === "refused" ? "failed" : outcome.kind,
         (times.endedAt - times.startedAt) / 1000,
       );
       if (times.firstTokenAt !== undefined) metrics.firstToken((times.firstTokenAt - times.startedAt) / 1000);
-      log.info({ session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind }, "turn ended");
-      options.rows.ended(turn, outcome);
+      log.info(
+        { session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind, joined: joined.length },
+        "turn ended",
+      );
+      options.rows.ended(ending);
       options.onEnded(times.endedAt - times.startedAt);
       useLedger.used(session, 0, 0);
       options.onSettled();
     },
-    onCancelled: options.rows.ended,
+    onCancelled: (turn, outcome) => options.rows.ended({ turn, joined: [], outcome }),
   });
+
+  const attachmentsOf = (sender: Sender): readonly Attachment[] =>
+    options.attachments.filter(({ connection }) => connection === sender);
+
+  /** May this client end that turn? Over HTTP each request is a connection of its own, so its user counts. */
+  const isOwn = (by: Connection, turn: Turn<Sender>): boolean => {
+    const { sender } = turn;
+    if (sender === by) return true;
+    if (sender.principal.user !== by.principal.user || sender.principal.tenant !== by.principal.tenant)
+      return false;
+    return by.link.kind === "http" || (!sender.open && turn === runner.current);
+  };
+
+  /** What a client wants done with its message when the session is busy. */
+  const wayOf = (params: Readonly<Record<string, unknown>>, { onBusy }: Sending): OnBusy => {
+    if (params.mode === "immediate") return "steer";
+    return params.mode === "enqueue" ? "enqueue" : (onBusy ?? options.policy.onBusy);
+  };
+
+  const assertIdle = (): void => {
+    const serves = runner.current ?? runner.waiting[0];
+    if (serves === undefined) return;
+    const servedUser = serves.sender.principal.user;
+    const queueLength = runner.waiting.length;
+    throw new SquadronError(
+      "busy",
+      `The session is answering ${servedUser} and ${queueLength} messages wait; try again later, or send with onBusy: enqueue.`,
+      { details: { servedUser, queueLength } },
+    );
+  };
+
+  const interruptFor: HostTurns["send"] = async (sender, params, how) => {
+    const running = runner.current;
+    const owner = sender.principal.user === options.row.owner;
+    if (running !== undefined && !owner && !isOwn(sender, running))
+      throw new SquadronError("forbidden", "Only the owner of a session may interrupt the turn of another.");
+    const sent = await runner.send(sender, params, how, true);
+    if (running !== undefined) await runner.abort((turn) => turn === running);
+    return sent;
+  };
 
   const interrupt = (message: string): void => {
     if (runner.current === undefined) return;
     announce(
       options.attachments.filter(
         ({ connection }) =>
-          !runner.waits(connection) &&
-          (connection === runner.current?.sender || connection.link.kind !== "sdk" || !asked.has(connection)),
+          !runner.waits(connection, "interrupted") &&
+          (runner.serves(connection, "interrupted") ||
+            connection.link.kind !== "sdk" ||
+            !asked.has(connection)),
       ),
       message,
     );
@@ -149,28 +200,50 @@ export const createHostTurns = (options: {
       return runner.waiting;
     },
     hasAsked: (connection) => asked.has(connection),
-    async send(sender, params) {
+    async send(sender, params, how) {
       asked.add(sender);
-      if (params.mode === "immediate" && runner.current !== undefined) {
-        const turn = runner.current;
-        return { messageId: await submit(params), turn };
+      switch (wayOf(params, how)) {
+        case "steer":
+          return runner.steer(sender, params, how);
+        case "interrupt":
+          return interruptFor(sender, params, how);
+        case "reject":
+          assertIdle();
+          return runner.send(sender, params, how);
+        case "enqueue":
+          return runner.send(sender, params, how);
       }
-      return runner.send(sender, params);
+    },
+    async abort(by, turnId) {
+      const running = runner.current;
+      const turns = await runner.abort(
+        (turn) =>
+          isOwn(by, turn) && (turnId === undefined || turnId === turn.id || turnId === turn.runtimeMessageId),
+      );
+      // Others' connections that wait for what has been dropped hear of it.
+      for (const { sender } of turns.filter((turn) => turn !== running && turn.sender !== by))
+        if (!runner.asks(sender))
+          announce(attachmentsOf(sender), "The message was taken back before it was answered.");
+      return { turns, foreign: running !== undefined && !isOwn(by, running) };
+    },
+    async resume() {
+      runner.restore(await options.rows.claim(clock.monotonic()));
     },
     announce: (message) => announce(options.attachments, message),
+    unsteered: runner.unsteered,
     observe: runner.observe,
     ending: runner.ending,
     idle: runner.idle,
-    abort: (sender) => runner.abort(sender),
     interrupt,
     stop(message) {
-      if (runner.current !== undefined || runner.waiting > 0) announce(options.attachments, message);
+      if (runner.current !== undefined || runner.waiting.length > 0) announce(options.attachments, message);
       runner.stop(message);
     },
     get failed() {
       return runner.failed;
     },
     countTokens: ({ inputTokens, outputTokens }) => useLedger.used(session, inputTokens, outputTokens),
+    serves: runner.serves,
     waits: runner.waits,
     asks: runner.asks,
     get owesError() {

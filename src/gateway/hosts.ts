@@ -95,6 +95,7 @@ export const createHosts = (options: {
       },
     });
     opened.set(row.id, host);
+    await host.resume();
     return host;
   };
 

@@ -9,6 +9,7 @@ import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
+import { clearQueue, pendingItems, removeMostRecent } from "./queue-calls.ts";
 import { mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -67,12 +68,21 @@ type Answer = (held: Held, params: Record<string, unknown>, connection: Connecti
 const special: Readonly<Record<string, Answer>> = {
   "session.send": async ({ host }, params, connection) => {
     const crossed = host.mayCrossEnd(connection);
-    const sent = await host.send(connection, params);
+    const sent = await host.send(connection, params, { answer: "taken" });
     if (crossed) await answered(sent);
     return { messageId: sent.messageId };
   },
-  "session.abort": async ({ host }, _params, connection) =>
-    new RawJson((await host.abort(connection)).resultBytes()),
+  "session.abort": async ({ host }, params, connection) => {
+    if (host.turn === undefined && host.waiting.length === 0)
+      return new RawJson((await host.call("session.abort", params)).resultBytes());
+    const { turns, foreign } = await host.abort(connection);
+    return foreign && turns.length === 0
+      ? { success: false, error: "The turn that runs is another's, who alone may abort it." }
+      : { success: true };
+  },
+  "session.queue.pendingItems": ({ host }) => pendingItems(host),
+  "session.queue.removeMostRecent": ({ host }, _params, connection) => removeMostRecent(host, connection),
+  "session.queue.clear": ({ host }, _params, connection) => clearQueue(host, connection),
   "session.options.update": async ({ host }, params) =>
     new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
   "session.provider.add": async ({ host }, params) =>

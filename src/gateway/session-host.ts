@@ -117,7 +117,7 @@ export const createSessionHost = (options: {
     upstream,
     inOrder,
     hasWork: () =>
-      (!atGate && (turns.current !== undefined || turns.waiting > 0)) ||
+      (!atGate && (turns.current !== undefined || turns.waiting.length > 0)) ||
       calls.open > 0 ||
       openRequests.size > 0 ||
       ownWork.running ||
@@ -247,8 +247,8 @@ export const createSessionHost = (options: {
       state &&
       (async (end) => {
         const ending = end && turns.ending(end.data);
-        await state.commit(ending && rows.endOf(ending.turn, ending.outcome));
-        if (ending !== undefined) rows.stored(ending.turn);
+        await state.commit(ending && rows.endsOf(ending));
+        if (ending !== undefined) rows.stored(ending);
       }),
     onNotStored: notStored,
     tellReaders: told.tell,
@@ -297,11 +297,14 @@ export const createSessionHost = (options: {
     get created() {
       return upstream.created;
     },
+    get turn() {
+      return turns.current;
+    },
     get waiting() {
       return turns.waiting;
     },
     get busy() {
-      return turns.current !== undefined || turns.waiting > 0 || ownWork.inTurn;
+      return turns.current !== undefined || turns.waiting.length > 0 || ownWork.inTurn;
     },
     get grant() {
       return upstream.held.grant;
@@ -328,6 +331,8 @@ export const createSessionHost = (options: {
     // Who is being asked something may send before it answers: it would wait for itself.
     mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && calls.open === 0,
     abort: turns.abort,
+    unsteered: turns.unsteered,
+    resume: turns.resume,
     stop(message) {
       if (ownWork.inTurn && turns.current === undefined) turns.announce(message);
       turns.stop(message);

@@ -1,20 +1,23 @@
 import type { Clock } from "../kernel/clock.ts";
-import { toSquadronError } from "../kernel/errors.ts";
-import type { Turn, TurnOutcome } from "../sessions/turn-queue.ts";
-import type { SessionRow, Store, TurnEnd, TurnRow } from "../store/store.ts";
+import { SquadronError, toSquadronError } from "../kernel/errors.ts";
+import { createTurn, type Turn, type TurnOutcome } from "../sessions/turn.ts";
+import type { NewTurn, SessionRow, Store, TurnEnd } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import { RpcError } from "../wire/rpc-error.ts";
-import type { Connection } from "./vocabulary.ts";
+import type { TurnEnding } from "./turn-vocabulary.ts";
+import type { Sender } from "./vocabulary.ts";
 
 /** What the store knows of a session's turns. Each change is stored before anybody is told of it. */
 export interface TurnRows {
-  accepted(turn: Turn<Connection>): Promise<void>;
-  begun(turn: Turn<Connection>): Promise<void>;
-  /** The end of a turn, to be stored with what it has changed; then call `stored`. */
-  endOf(turn: Turn<Connection>, outcome: TurnOutcome): TurnEnd;
-  stored(turn: Turn<Connection>): void;
-  /** Notes an end that no commit has stored: at once if it can be, else before the session's next turn, or when the node starts anew. */
-  ended(turn: Turn<Connection>, outcome: TurnOutcome): void;
+  accepted(turn: Turn<Sender>): Promise<void>;
+  begun(turn: Turn<Sender>): Promise<void>;
+  /** Takes over what an earlier holder of the session had promised to run. */
+  claim(now: number): Promise<readonly Turn<Sender>[]>;
+  /** Ends of turns, to be stored with what they have changed; then call `stored`. */
+  endsOf(ending: TurnEnding): readonly TurnEnd[];
+  stored(ending: TurnEnding): void;
+  /** Notes ends that no commit has stored: at once if they can be, else before the session's next turn, or when the node starts anew. */
+  ended(ending: TurnEnding): void;
 }
 
 const reasonOf = (outcome: TurnOutcome): string | null => {
@@ -36,7 +39,8 @@ const reasonOf = (outcome: TurnOutcome): string | null => {
 const none: TurnRows = {
   accepted: async () => undefined,
   begun: async () => undefined,
-  endOf: () => {
+  claim: async () => [],
+  endsOf: () => {
     throw new Error("Nothing of a one-shot session is stored.");
   },
   stored: () => undefined,
@@ -51,8 +55,8 @@ export const createTurnRows = (options: {
 }): TurnRows => {
   const { store, clock, log, row } = options;
   if (row.ephemeral) return none;
-  const inserted = new WeakMap<Turn<Connection>, Promise<void>>();
-  const stored = new WeakSet<Turn<Connection>>();
+  const inserted = new WeakMap<Turn<Sender>, Promise<void>>();
+  const stored = new WeakSet<Turn<Sender>>();
   /** Ends that could not be written, no more than a queue can have. */
   let owed: TurnEnd[] = [];
 
@@ -64,20 +68,16 @@ export const createTurnRows = (options: {
     }
   };
 
-  const insert = (turn: Turn<Connection>, state: "accepted" | "begun"): Promise<void> => {
+  const insert = (turn: Turn<Sender>, state: "accepted" | "begun"): Promise<void> => {
     const now = clock.now();
-    const made: TurnRow = {
+    const made: NewTurn = {
       id: turn.id,
       sessionId: row.id,
       sender: turn.sender.principal.user,
       state,
       acceptedAt: now,
       begunAt: state === "begun" ? now : null,
-      endedAt: null,
-      runtimeMessageId: null,
-      reason: null,
-      inputTokens: 0,
-      outputTokens: 0,
+      ...(state === "accepted" && turn.promised && { parameters: JSON.stringify(turn.parameters) }),
     };
     const insertion = payOff().then(() => store.turns.insert(made));
     // Before anybody waits: the turn may begin or end meanwhile.
@@ -85,39 +85,70 @@ export const createTurnRows = (options: {
     return insertion;
   };
 
-  const endOf: TurnRows["endOf"] = (turn, outcome) => {
-    const usage = "usage" in outcome ? outcome.usage : { inputTokens: 0, outputTokens: 0 };
-    return {
-      id: turn.id,
-      state: outcome.kind,
-      endedAt: clock.now(),
-      runtimeMessageId: turn.runtimeMessageId ?? null,
-      reason: reasonOf(outcome),
-      ...usage,
-    };
+  const endOf = (turn: Turn<Sender>, outcome: TurnOutcome, joined: string | null): TurnEnd => ({
+    id: turn.id,
+    state: outcome.kind,
+    endedAt: clock.now(),
+    runtimeMessageId: turn.runtimeMessageId ?? null,
+    reason: reasonOf(outcome),
+    content: "content" in outcome ? outcome.content : null,
+    joined,
+    // What a turn has cost counts once, whoever spoke in it.
+    ...("usage" in outcome && joined === null ? outcome.usage : { inputTokens: 0, outputTokens: 0 }),
+  });
+
+  const endsOf: TurnRows["endsOf"] = ({ turn, joined, outcome }) => [
+    endOf(turn, outcome, null),
+    ...joined.map((one) => endOf(one, outcome, turn.id)),
+  ];
+
+  const endLater = async (turn: Turn<Sender>, end: TurnEnd): Promise<void> => {
+    try {
+      await inserted.get(turn);
+      await store.turns.end(end);
+    } catch (error) {
+      owed.push(end);
+      log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
+    }
   };
 
   return {
-    accepted: (turn) => insert(turn, "accepted"),
+    accepted: (turn) => inserted.get(turn) ?? insert(turn, "accepted"),
     async begun(turn) {
       const insertion = inserted.get(turn);
       if (insertion === undefined) return insert(turn, "begun");
       await insertion;
       await payOff();
-      await store.turns.begin(turn.id, clock.now());
+      if (!(await store.turns.begin(turn.id, clock.now())))
+        throw new SquadronError(
+          "fenced",
+          "Another node has taken this session over, or it has been deleted.",
+        );
     },
-    endOf,
-    stored: (turn) => void stored.add(turn),
-    ended(turn, outcome) {
-      const insertion = inserted.get(turn);
-      if (stored.has(turn) || insertion === undefined) return;
-      const end = endOf(turn, outcome);
-      insertion
-        .then(() => store.turns.end(end))
-        .catch((error) => {
-          owed.push(end);
-          log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
+    async claim(now) {
+      const rows = await store.turns.claim(row.id, clock.now());
+      return rows.map(({ id, sender, parameters }) => {
+        const turn = createTurn<Sender>({
+          id,
+          sender: { id: "former", principal: { tenant: row.tenant, user: sender }, open: false },
+          parameters: JSON.parse(parameters),
+          queuedAt: now,
+          promised: true,
         });
+        inserted.set(turn, Promise.resolve());
+        return turn;
+      });
+    },
+    endsOf,
+    stored({ turn, joined }) {
+      for (const one of [turn, ...joined]) stored.add(one);
+    },
+    ended(ending) {
+      const turns = [ending.turn, ...ending.joined];
+      for (const [at, end] of endsOf(ending).entries()) {
+        const turn = turns[at];
+        if (turn !== undefined && !stored.has(turn) && inserted.has(turn)) void endLater(turn, end);
+      }
     },
   };
 };

@@ -1,10 +1,13 @@
-import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
-import { createTurnQueue, type Turn, type TurnOutcome, type Usage } from "../sessions/turn-queue.ts";
-import type { Envelope } from "../wire/envelope.ts";
-import type { Connection, SentMessage } from "./vocabulary.ts";
+import { abortedUnbegun, createTurn, type Turn, type TurnOutcome } from "../sessions/turn.ts";
+import { createTurnQueue } from "../sessions/turn-queue.ts";
+import { createAcceptances } from "./acceptances.ts";
+import { createTurnProgress } from "./turn-progress.ts";
+import { endsTurn, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
+import type { SendManner, TurnRunner, TurnRunnerOptions } from "./turn-vocabulary.ts";
+import type { SendAnswer, Sender, SentMessage } from "./vocabulary.ts";
 
 /** What clients are told when a runtime dies over a turn. */
 export const runtimeGone =
@@ -13,280 +16,283 @@ export const runtimeGone =
 /** How long a turn that was told to abort may take to say that it is idle. */
 const abortGraceMs = 10_000;
 
-export interface TurnTimes {
-  readonly queuedAt: number;
-  readonly startedAt: number;
-  readonly firstTokenAt: number | undefined;
-  readonly endedAt: number;
-}
-
-export interface TurnRunnerOptions {
-  readonly clock: Clock;
-  readonly queueLength: number;
-  readonly turnTimeoutMs: number;
-  /** Notes that a message has been taken and must wait. It is acknowledged after that. */
-  accepted(turn: Turn<Connection>): Promise<void>;
-  /** Notes that a turn begins. It does after that. */
-  begun(turn: Turn<Connection>): Promise<void>;
-  /**
-   * Gives a message to the runtime; resolves with the runtime's id of it. Calls `taking` when nothing need be waited for
-   * any more; it throws when the message must not be given.
-   */
-  submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
-  abortUpstream(): Promise<Envelope>;
-  /** The runtime has named a message that we had already named otherwise. */
-  onRenamed(runtimeMessageId: string, clientMessageId: string): void;
-  /** A turn that has ended for its client goes on in the runtime. */
-  onStuck(): void;
-  /** A message that had been acknowledged could not be given to the runtime. */
-  onRefused(turn: Turn<Connection>, error: unknown): void;
-  onEnd(turn: Turn<Connection>, outcome: TurnOutcome, times: TurnTimes): void;
-  /** A message that waited has been dropped; its turn has never begun. */
-  onCancelled(turn: Turn<Connection>, outcome: TurnOutcome): void;
-}
-
-/** Sends the messages of one session upstream, one turn at a time, and tells by the events how each went. */
-export interface TurnRunner {
-  readonly current: Turn<Connection> | undefined;
-  readonly waiting: number;
-  /** Resolves as soon as the message has an id: the runtime's, or one of ours when it must wait. */
-  send(sender: Connection, parameters: Readonly<Record<string, unknown>>): Promise<SentMessage>;
-  /** Takes in an event before it is passed on. */
-  observe(type: string, data: unknown): void;
-  /** The turn that an idle with this data ends, and how. */
-  ending(data: unknown): { readonly turn: Turn<Connection>; readonly outcome: TurnOutcome } | undefined;
-  /** Takes in the end of a turn after it was passed on. */
-  idle(data: unknown): void;
-  /** Drops what this sender has waiting or is just about to be given to the runtime, and aborts what runs. */
-  abort(sender: Connection): Promise<Envelope>;
-  /** The runtime has gone. */
-  interrupt(message: string): void;
-  /** The node is closing: the running turn is interrupted, waiting ones are refused, and so is every later one. */
-  stop(message: string): void;
-  /** Has this sender a later turn than the running one? */
-  waits(sender: Connection): boolean;
-  /** Has this sender any turn that has not ended? */
-  asks(sender: Connection): boolean;
-  /** Has a `session.error` of the running turn come? */
-  readonly failed: boolean;
-  /** Must a `session.error` of the running turn still come? */
-  readonly owesError: boolean;
-}
-
-interface Progress {
-  content: string;
-  usage: Usage;
-  error: string | undefined;
-  timedOut: boolean;
-  /** The model's part of the turn has failed; a `session.error` says how, sometimes only after the idle. */
-  failing: boolean;
-  aborted: boolean;
-  startedAt: number;
-  firstTokenAt: number | undefined;
-  acknowledged: boolean;
-  /** Before that, no idle of the runtime can be this turn's. */
-  submitted: boolean;
-  idleSeen: boolean;
-  cancelTimer: () => void;
-}
+const lineOf = ({ principal }: Sender): string => JSON.stringify([principal.tenant, principal.user]);
 
 export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const { clock } = options;
-  const queue = createTurnQueue<Connection>(options.queueLength);
-  const acceptances = new Map<
-    Turn<Connection>,
-    { resolve(id: string): void; reject(error: unknown): void }
-  >();
-  let progress: Progress | undefined;
+  const queue = createTurnQueue<Sender>(lineOf);
+  const acceptances = createAcceptances(options);
+  let current: TurnRun | undefined;
   let stopped: SquadronError | undefined;
 
-  const finish = (turn: Turn<Connection>, outcome: TurnOutcome): void => {
-    const done = progress;
-    progress = undefined;
-    done?.cancelTimer();
-    acceptances
-      .get(turn)
-      ?.reject(new SquadronError("turn_timeout", "The runtime did not take the message in time."));
-    acceptances.delete(turn);
+  const make = (
+    sender: Sender,
+    parameters: Readonly<Record<string, unknown>>,
+    { onTurn }: SendManner,
+  ): Turn<Sender> => {
+    const turn = createTurn({ id: newUuid(), sender, parameters, queuedAt: clock.monotonic() });
+    onTurn?.(turn);
+    return turn;
+  };
+
+  const drop = (turn: Turn<Sender>, outcome: TurnOutcome): void => {
     queue.end(turn, outcome);
-    options.onEnd(turn, outcome, {
-      queuedAt: turn.queuedAt,
-      startedAt: done?.startedAt ?? turn.queuedAt,
-      firstTokenAt: done?.firstTokenAt,
-      endedAt: clock.monotonic(),
-    });
-    pump();
+    options.onCancelled(turn, outcome);
   };
 
-  const outcomeOf = ({ content, usage, error, timedOut, aborted }: Progress): TurnOutcome => {
-    if (error !== undefined)
-      return { kind: "failed", reason: timedOut ? "timeout" : "error", message: error, content, usage };
-    return aborted ? { kind: "aborted", content, usage } : { kind: "completed", content, usage };
+  const finish = (run: TurnRun, outcome: TurnOutcome): void => {
+    const { turn, progress } = run;
+    const joined = joinedTo(run, outcome.kind);
+    const late = run.steered.filter((one) => !joined.includes(one.turn));
+    current = undefined;
+    run.cancelTimer();
+    run.taken.resolve();
+    for (const one of [turn, ...joined])
+      acceptances.reject(
+        one,
+        new SquadronError("turn_timeout", "The runtime did not take the message in time."),
+      );
+    queue.end(turn, outcome);
+    for (const one of joined) one.change({ kind: "end", outcome });
+    const { startedAt, firstTokenAt } = progress;
+    options.onEnd(
+      { turn, joined, outcome },
+      { queuedAt: turn.queuedAt, startedAt, firstTokenAt, endedAt: clock.monotonic() },
+    );
+    const [next, ...others] = late;
+    if (next === undefined) {
+      pump();
+      return;
+    }
+    queue.adopt(next.turn);
+    const begun = begin(next.turn, others);
+    begun.submitted = true;
+    if (next.turn.state.kind === "running") begun.taken.resolve();
   };
 
-  const timedOut = (turn: Turn<Connection>, made: Progress): void => {
-    made.timedOut = true;
-    made.error = `The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`;
+  const timedOut = (run: TurnRun): void => {
+    run.progress.timedOut(`The turn took longer than ${options.turnTimeoutMs} ms and was aborted.`);
     const giveUp = (): void => {
-      if (queue.current !== turn) return;
+      if (current !== run) return;
       options.onStuck();
-      finish(turn, outcomeOf(made));
+      finish(run, run.progress.outcome());
     };
-    made.cancelTimer = clock.after(abortGraceMs, giveUp);
+    run.cancelTimer = clock.after(abortGraceMs, giveUp);
     options.abortUpstream().catch(giveUp);
   };
 
-  const accepted = (turn: Turn<Connection>, runtimeMessageId: string): void => {
+  const begin = (turn: Turn<Sender>, steered: readonly Steered[]): TurnRun => {
+    const run: TurnRun = {
+      turn,
+      progress: createTurnProgress(() => clock.monotonic()),
+      steered,
+      submitted: false,
+      idleSeen: false,
+      taken: Promise.withResolvers(),
+      cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(run)),
+    };
+    current = run;
+    return run;
+  };
+
+  const accepted = (turn: Turn<Sender>, runtimeMessageId: string): void => {
     if (turn.state.kind !== "submitting") return;
-    queue.accepted(turn, runtimeMessageId);
-    if (progress?.acknowledged) options.onRenamed(runtimeMessageId, turn.id);
-    acceptances.get(turn)?.resolve(runtimeMessageId);
-    acceptances.delete(turn);
+    turn.change({ kind: "accepted", runtimeMessageId });
+    acceptances.accepted(turn, runtimeMessageId);
+    if (current?.turn === turn) current.taken.resolve();
+  };
+
+  /** The runtime has not taken the message of a turn: what it was told is told to whoever asked. */
+  const notTaken = (turn: Turn<Sender>, error: unknown): TurnOutcome => {
+    // What a runtime had got when it died may have had effects.
+    const gone = error instanceof SquadronError && error.code === "connection_closed";
+    const told = gone ? new SquadronError("runtime_gone", runtimeGone, { cause: error }) : error;
+    acceptances.refuse(turn, told);
+    return gone ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error: told };
   };
 
   const pump = (): void => {
     const turn = queue.begin();
     if (turn === undefined) return;
-    const made: Progress = {
-      content: "",
-      usage: { inputTokens: 0, outputTokens: 0 },
-      error: undefined,
-      timedOut: false,
-      failing: false,
-      aborted: false,
-      startedAt: clock.monotonic(),
-      firstTokenAt: undefined,
-      acknowledged: !acceptances.has(turn),
-      submitted: false,
-      idleSeen: false,
-      cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(turn, made)),
-    };
-    progress = made;
+    const run = begin(turn, []);
     const submitted = async (): Promise<string> => {
       await options.begun(turn);
       return options.submit(turn.parameters, () => {
         // What it was told then holds: a message that has ended is not given to the runtime.
-        if (queue.current !== turn) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
-        made.submitted = true;
+        if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
+        run.submitted = true;
       });
     };
     submitted().then(
       (id) => {
         accepted(turn, id);
-        if (made.idleSeen && queue.current === turn) finish(turn, outcomeOf(made));
+        if (run.idleSeen && current === run) finish(run, run.progress.outcome());
       },
       (error) => {
-        if (queue.current !== turn) return;
-        // What a runtime had got when it died may have had effects.
-        const gone = error instanceof SquadronError && error.code === "connection_closed";
-        const told = gone ? new SquadronError("runtime_gone", runtimeGone, { cause: error }) : error;
-        refuse(turn, told);
-        finish(turn, gone ? { kind: "interrupted", message: runtimeGone } : { kind: "refused", error: told });
+        if (current === run) finish(run, notTaken(turn, error));
       },
     );
   };
 
-  /** Tells whoever asked that the runtime has not got the message. */
-  const refuse = (turn: Turn<Connection>, error: unknown): void => {
-    const waiter = acceptances.get(turn);
-    acceptances.delete(turn);
-    if (waiter === undefined) options.onRefused(turn, error);
-    else waiter.reject(error);
-  };
-
-  const cancelWaiting = (which: (turn: Turn<Connection>) => boolean, outcome: TurnOutcome): void => {
-    for (const turn of queue.cancelWaiting(which, outcome)) options.onCancelled(turn, outcome);
+  const deliver = (run: TurnRun, turn: Turn<Sender>): void => {
+    const steered: Steered = { turn, seen: false };
+    turn.change({ kind: "submit" });
+    run.steered = [...run.steered, steered];
+    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
+      if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
+    });
+    given.then(
+      (id) => {
+        accepted(turn, id);
+        if (current?.turn === turn && current.idleSeen) finish(current, current.progress.outcome());
+      },
+      (error) => {
+        if (turn.state.kind === "ended") return;
+        const outcome = notTaken(turn, error);
+        if (current?.turn === turn) return finish(current, outcome);
+        if (current !== undefined) current.steered = current.steered.filter((one) => one !== steered);
+        turn.change({ kind: "end", outcome });
+        options.onCancelled(turn, outcome);
+      },
+    );
   };
 
   const interrupt = (message: string): void => {
-    const turn = queue.current;
-    if (turn === undefined) return;
-    acceptances.get(turn)?.reject(new SquadronError("runtime_gone", message));
-    acceptances.delete(turn);
-    finish(turn, { kind: "interrupted", message });
+    const run = current;
+    if (run === undefined) return;
+    const error = new SquadronError("runtime_gone", message);
+    for (const one of [run.turn, ...joinedTo(run, "interrupted")]) acceptances.reject(one, error);
+    finish(run, { kind: "interrupted", message });
   };
 
-  const observe = (type: string, data: unknown): void => {
-    const turn = queue.current;
-    if (turn === undefined || progress === undefined || !isObject(data)) return;
-    switch (type) {
-      case "user.message":
-        if (typeof data.messageId === "string") accepted(turn, data.messageId);
-        break;
-      case "assistant.message":
-        if (data.parentToolCallId === undefined && typeof data.content === "string" && data.content !== "")
-          progress.content = data.content;
-        break;
-      case "assistant.message_start":
-        progress.firstTokenAt ??= clock.monotonic();
-        break;
-      case "assistant.usage":
-        progress.usage = {
-          inputTokens: progress.usage.inputTokens + Number(data.inputTokens ?? 0),
-          outputTokens: progress.usage.outputTokens + Number(data.outputTokens ?? 0),
-        };
-        break;
-      case "model.turn_failed":
-        progress.failing = true;
-        break;
-      case "session.error":
-        progress.error ??= typeof data.message === "string" ? data.message : "The turn failed.";
-        break;
+  const assertRoom = (taken: number, full: string): void => {
+    if (taken >= options.queueLength)
+      throw new SquadronError("queue_full", full, { details: { limit: options.queueLength } });
+  };
+
+  /** Puts the message into the queue and stores that, unless it begins at once and its sender waits for that. */
+  const enqueue = async (turn: Turn<Sender>, answer: SendAnswer, first: boolean): Promise<SentMessage> => {
+    const { length } = queue.waiting;
+    assertRoom(
+      length,
+      `${length} messages already wait in this session; try again when one has been answered.`,
+    );
+    queue.add(turn, first);
+    const waits = current !== undefined || queue.waiting.length > 1;
+    if (answer === "taken" && !waits) {
+      const taken = acceptances.wait(turn);
+      pump();
+      return { messageId: await taken, turn };
     }
+    turn.promised = answer !== "ended";
+    if (turn.promised || waits) {
+      try {
+        await options.accepted(turn);
+      } catch (error) {
+        // Had it begun meanwhile, that has been refused for the same reason.
+        if (turn.state.kind === "queued") drop(turn, { kind: "refused", error });
+        throw error;
+      }
+    }
+    pump();
+    return { messageId: turn.id, turn };
   };
 
-  const endsTurn = (data: unknown): boolean => !(isObject(data) && data.mode === "autopilot");
+  const servedBy = (end?: TurnOutcome["kind"]): readonly Turn<Sender>[] =>
+    current === undefined ? [] : [current.turn, ...joinedTo(current, end ?? current.progress.outcome().kind)];
+  const unfinished = (): readonly Turn<Sender>[] =>
+    current === undefined
+      ? queue.waiting
+      : [current.turn, ...current.steered.map(({ turn }) => turn), ...queue.waiting];
 
   return {
-    ending(data) {
-      const turn = queue.current;
-      if (turn === undefined || !progress?.submitted || !endsTurn(data)) return undefined;
-      const aborted = progress.aborted || (isObject(data) && data.aborted === true);
-      return { turn, outcome: outcomeOf({ ...progress, aborted }) };
-    },
     get current() {
-      return queue.current;
+      return current?.turn;
     },
     get waiting() {
       return queue.waiting;
     },
-    observe,
-    async send(sender, parameters) {
+    async send(sender, parameters, how, first = false) {
       if (stopped !== undefined) throw stopped;
-      const turn = queue.add(newUuid(), sender, parameters, clock.monotonic());
-      if (queue.current !== undefined || queue.waiting > 1) {
-        try {
-          await options.accepted(turn);
-        } catch (error) {
-          cancelWaiting((one) => one === turn, { kind: "refused", error });
-          throw error;
-        }
-        return { messageId: turn.id, turn };
+      return enqueue(make(sender, parameters, how), how.answer, first);
+    },
+    async steer(sender, parameters, how) {
+      const { answer } = how;
+      const turn = make(sender, parameters, how);
+      while (stopped === undefined) {
+        const run = current;
+        if (run === undefined) return enqueue(turn, answer, true);
+        await run.taken.promise;
+        if (current !== run) continue;
+        const { length } = run.steered;
+        assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
+        await options.steering(turn);
+        if (current !== run) continue;
+        const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
+        deliver(run, turn);
+        return { messageId: await taken, turn };
       }
-      const { promise, resolve, reject } = Promise.withResolvers<string>();
-      acceptances.set(turn, { resolve, reject });
+      throw stopped;
+    },
+    restore(turns) {
+      for (const turn of turns) queue.add(turn);
       pump();
-      return { messageId: await promise, turn };
+    },
+    find: (id) => unfinished().find((turn) => turn.id === id || turn.runtimeMessageId === id),
+    observe(type, data) {
+      const run = current;
+      if (run === undefined) return;
+      if (type === "user.message" && isObject(data) && typeof data.messageId === "string") {
+        const id = data.messageId;
+        if (run.turn.state.kind === "submitting") accepted(run.turn, id);
+        else {
+          const steered =
+            run.steered.find(({ turn }) => turn.runtimeMessageId === id) ??
+            run.steered.find(({ turn }) => turn.state.kind === "submitting");
+          if (steered !== undefined && run.turn.runtimeMessageId !== id) {
+            accepted(steered.turn, id);
+            steered.seen = true;
+          }
+        }
+      }
+      run.progress.observe(type, data);
+    },
+    ending(data) {
+      if (!current?.submitted || !endsTurn(data)) return undefined;
+      const outcome = current.progress.outcome();
+      return { turn: current.turn, joined: joinedTo(current, outcome.kind), outcome };
     },
     idle(data) {
-      const turn = queue.current;
-      if (turn === undefined || !progress?.submitted || !endsTurn(data)) return;
-      if (isObject(data) && data.aborted === true) progress.aborted = true;
-      if (turn.state.kind === "submitting") progress.idleSeen = true;
-      else finish(turn, outcomeOf(progress));
+      if (!current?.submitted || !endsTurn(data)) return;
+      if (current.turn.state.kind === "submitting") current.idleSeen = true;
+      else finish(current, current.progress.outcome());
     },
-    abort(sender) {
-      const aborted = { kind: "aborted", content: "", usage: { inputTokens: 0, outputTokens: 0 } } as const;
-      cancelWaiting((turn) => turn.sender === sender, aborted);
-      const turn = queue.current;
-      if (turn?.sender === sender && progress?.submitted === false) {
-        refuse(
-          turn,
-          new SquadronError("turn_aborted", "The turn was aborted before the runtime had got it."),
-        );
-        finish(turn, aborted);
+    async abort(which) {
+      const ended = queue.waiting.filter(which);
+      for (const turn of ended) drop(turn, abortedUnbegun);
+      const run = current;
+      if (run === undefined || !which(run.turn)) return ended;
+      if (run.submitted) await options.abortUpstream();
+      else {
+        const message = "The turn was aborted before the runtime had got it.";
+        acceptances.refuse(run.turn, new SquadronError("turn_aborted", message));
+        finish(run, abortedUnbegun);
       }
-      return options.abortUpstream();
+      return [run.turn, ...ended];
+    },
+    unsteered(which) {
+      if (current === undefined) return;
+      const pending = current.steered.filter(({ seen }) => !seen);
+      const gone = which === "last" ? pending.slice(-1) : pending;
+      current.steered = current.steered.filter((one) => !gone.includes(one));
+      for (const { turn } of gone) {
+        acceptances.refuse(
+          turn,
+          new SquadronError("turn_aborted", "The message was taken back before it was delivered."),
+        );
+        turn.change({ kind: "end", outcome: abortedUnbegun });
+        options.onCancelled(turn, abortedUnbegun);
+      }
     },
     interrupt,
     stop(message) {
@@ -295,16 +301,24 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         "The node is shutting down and did not begin with this message; send it again.",
       );
       stopped = error;
-      cancelWaiting(() => true, { kind: "refused", error });
+      for (const turn of queue.waiting) {
+        const outcome = { kind: "refused", error } as const;
+        if (turn.promised) queue.end(turn, outcome);
+        else drop(turn, outcome);
+      }
       interrupt(message);
     },
+    serves: (sender, end) => servedBy(end).some((turn) => turn.sender === sender),
+    waits: (sender, end) => {
+      const served = servedBy(end);
+      return unfinished().some((turn) => turn.sender === sender && !served.includes(turn));
+    },
+    asks: (sender) => unfinished().some((turn) => turn.sender === sender),
     get failed() {
-      return progress?.error !== undefined;
+      return current?.progress.failed === true;
     },
     get owesError() {
-      return progress?.failing === true && progress.error === undefined;
+      return current?.progress.owesError === true;
     },
-    asks: (sender) => queue.hasUnfinished(sender),
-    waits: (sender) => queue.hasUnfinished(sender, queue.current),
   };
 };

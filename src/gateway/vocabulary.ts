@@ -1,4 +1,4 @@
-import type { Policy } from "../config/config.ts";
+import type { OnBusy, Policy } from "../config/config.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import type { JsonObject } from "../kernel/json.ts";
@@ -6,7 +6,7 @@ import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, Usage } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
-import type { Turn } from "../sessions/turn-queue.ts";
+import type { Turn } from "../sessions/turn.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
@@ -25,9 +25,15 @@ export interface ClientLink {
   close(reason: Error): void;
 }
 
-/** One client's presence: a principal, its link, and the sessions that it is attached to. */
-export interface Connection {
+/** Who has sent a message: a connection, or one that an earlier holder of the session had. */
+export interface Sender {
   readonly id: string;
+  readonly principal: Pick<Principal, "tenant" | "user">;
+  readonly open: boolean;
+}
+
+/** One client's presence: a principal, its link, and the sessions that it is attached to. */
+export interface Connection extends Sender {
   readonly principal: Principal;
   readonly policy: Policy;
   readonly link: ClientLink;
@@ -35,7 +41,6 @@ export interface Connection {
   readonly githubToken: Secret | undefined;
   /** By the name that this connection knows the session by. */
   readonly attachments: Map<string, Attachment>;
-  readonly open: boolean;
   /**
    * A call of the client: judged, then answered by us or forwarded. `params` is parsed JSON.
    * Resolves with a value or with `RawJson`; rejects with `SquadronError` or the runtime's `RpcError`.
@@ -43,8 +48,10 @@ export interface Connection {
   request(method: string, params: unknown): Promise<unknown>;
   /** `session.create` with facts that only our own faces may set. */
   create(params: unknown, traits: NewSessionTraits): Promise<JsonObject>;
-  /** `session.send`, with the turn to wait for. */
-  send(params: unknown): Promise<SentMessage>;
+  /** `session.send`, with the turn to wait for; answered as an SDK's is if nothing else is said. */
+  send(params: unknown, how?: Sending): Promise<SentMessage>;
+  /** Ends this client's turns in one of its sessions, or the one that is named. */
+  abort(name: string, turnId?: string): Promise<Aborted>;
   /** Attaches to one's own session without a handler and without changing its record. */
   watch(name: string): Promise<void>;
   /** Detaches from every session. Others notice nothing. */
@@ -73,7 +80,29 @@ export interface Attachment {
 
 export interface SentMessage {
   readonly messageId: string;
-  readonly turn: Turn<Connection>;
+  readonly turn: Turn<Sender>;
+}
+
+/**
+ * When a send is answered: when the runtime has `taken` the message, or, if it must wait, when it is stored; always when
+ * it is `stored`; or at once, by one who waits for its end (`ended`), whom nothing is promised.
+ */
+export type SendAnswer = "taken" | "stored" | "ended";
+
+/** How a client wants its message to be taken. */
+export interface Sending {
+  readonly answer: SendAnswer;
+  /** What to do when another turn runs or waits; the policy's way if it is not said. */
+  readonly onBusy?: OnBusy;
+  /** Called with the turn before anything becomes of it. */
+  readonly onTurn?: (turn: Turn<Sender>) => void;
+}
+
+/** What an abort has ended. */
+export interface Aborted {
+  readonly turns: readonly Turn<Sender>[];
+  /** Does another's turn run, which goes on? */
+  readonly foreign: boolean;
 }
 
 /** The two ways in which the protocol lets a client leave a session. */
@@ -101,8 +130,10 @@ export interface SessionHost {
   readonly created: boolean;
   readonly attachments: readonly Attachment[];
   readonly busy: boolean;
-  /** Messages that wait for the running turn to end. */
-  readonly waiting: number;
+  /** The turn that runs or is about to. */
+  readonly turn: Turn<Sender> | undefined;
+  /** Messages that wait for it to end, in the order in which they would run. */
+  readonly waiting: readonly Turn<Sender>[];
   readonly grant: ModelGrant;
   /** The client that makes the session's model calls, if one does. */
   readonly inferenceBy: Connection | undefined;
@@ -127,10 +158,15 @@ export interface SessionHost {
   readonly lastUsedAt: number;
   /** Sends it to sleep without a word to its runtime, which is about to be killed; false if it has work again. */
   abandon(): Promise<boolean>;
-  send(connection: Connection, params: Readonly<Record<string, unknown>>): Promise<SentMessage>;
   /** May a message that has just come from this connection have crossed the end of an earlier turn? */
   mayCrossEnd(connection: Connection): boolean;
-  abort(connection: Connection): Promise<Envelope>;
+  send(connection: Connection, params: Readonly<Record<string, unknown>>, how: Sending): Promise<SentMessage>;
+  /** Ends this client's turns, or the one that is named if it is this client's. */
+  abort(connection: Connection, turnId?: string): Promise<Aborted>;
+  /** The runtime has taken back the last of the messages that were to be delivered into the running turn, or all. */
+  unsteered(which: "last" | "all"): void;
+  /** Runs what an earlier holder of the session had promised to run. */
+  resume(): Promise<void>;
   /** Resolves when no turn runs or waits. */
   settle(): Promise<void>;
   /** The node is closing: turns end as interrupted or refused, and whoever waits is told. */

@@ -18,6 +18,7 @@ import { operationsRoutes } from "./operations-routes.ts";
 import { sendProblem } from "./problem.ts";
 import { promptsRoutes } from "./prompts-routes.ts";
 import { sessionsRoutes } from "./sessions-routes.ts";
+import { turnsRoutes } from "./turns-routes.ts";
 
 const bodyLimit = 4 * 1024 * 1024;
 /** Longest time for a whole request to come in. */
@@ -144,6 +145,7 @@ export const buildHttpApp = async (
       promptsRoutes,
       sessionsRoutes,
       messagesRoutes,
+      turnsRoutes,
       eventTicketRoutes,
       accountRoutes,
       adminRoutes,

@@ -42,24 +42,39 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
             .default("true")
             .describe("`false`: 202 as soon as the message has been taken"),
         }),
-        body: z.strictObject({ prompt, attachments: z.array(attachment).max(20).optional() }),
+        body: z.strictObject({
+          prompt,
+          attachments: z.array(attachment).max(20).optional(),
+          onBusy: z
+            .enum(["enqueue", "reject", "interrupt", "steer"])
+            .optional()
+            .describe("What to do when another message is being answered; the tenant's way if absent"),
+        }),
         response: {
           200: answerOrEvents(turnAnswer),
-          202: z.object({ turnId: z.string() }).describe("The message has been taken"),
+          202: z
+            .object({ turnId: z.string() })
+            .describe(
+              "The message has been taken and runs, whatever becomes of this connection or this node",
+            ),
           ...failures,
         },
       },
     },
     async (request, reply) => {
       const { name: sessionId } = await findSession(context, request, request.params.id);
-      const { prompt, attachments } = request.body;
+      const { prompt, attachments, onBusy } = request.body;
       const params = { sessionId, prompt, ...(attachments !== undefined && { attachments }) };
+      const way = onBusy === undefined ? {} : { onBusy };
       if (request.query.wait === "false") {
-        const { messageId } = await askOnce(context, request, reply, async (connection) => {
+        const { turn } = await askOnce(context, request, reply, async (connection) => {
           await connection.watch(sessionId);
-          return connection.send(params);
+          return connection.send(params, { answer: "stored", ...way });
         });
-        return reply.code(202).send({ turnId: messageId });
+        return reply
+          .code(202)
+          .header("location", `/v1/sessions/${request.params.id}/turns/${turn.id}`)
+          .send({ turnId: turn.id });
       }
       const run: RunTurn = (events, signal) =>
         withConnection(
@@ -67,7 +82,7 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
           request,
           async (connection) => {
             await connection.watch(sessionId);
-            return answerTo(await events.send(connection, params), signal);
+            return answerTo(await events.send(connection, params, way), signal);
           },
           events.take,
         );
@@ -114,31 +129,6 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
       }
       const { items, ...rest } = pageOf(messagesOf(events), request.query);
       return { messages: items, ...rest };
-    },
-  );
-
-  app.post(
-    "/v1/sessions/:id/abort",
-    {
-      schema: {
-        operationId: "abortTurn",
-        summary: "Abort the running turn",
-        tags,
-        params: sessionParams,
-        response: {
-          200: z.object({ aborted: z.boolean().describe("false: nothing was running") }),
-          ...failures,
-        },
-      },
-    },
-    async (request, reply) => {
-      const { name: sessionId, id } = await findSession(context, request, request.params.id);
-      if (context.gateway.services.hosts.find(id)?.busy !== true) return { aborted: false };
-      await askOnce(context, request, reply, async (connection) => {
-        await connection.watch(sessionId);
-        await connection.request("session.abort", { sessionId });
-      });
-      return { aborted: true };
     },
   );
 };

@@ -25,7 +25,7 @@ const replyOnce = async (
   run: RunTurn,
   shape: (answer: TurnAnswer) => unknown,
 ): Promise<FastifyReply> => {
-  const events = createTurnEvents({ onSent: () => undefined, onEvent: () => undefined });
+  const events = createTurnEvents({ answer: "ended", onSent: () => undefined, onEvent: () => undefined });
   return reply.send(shape(await run(events, requestSignal(context, reply))));
 };
 
@@ -43,6 +43,7 @@ const replyWithEvents = async (
   const signal = AbortSignal.any([requestSignal(context, reply), cut.signal]);
   let stream: EventStream | undefined;
   const events = createTurnEvents({
+    answer: "stored",
     onSent(turnId) {
       stream = openEventStream({
         clock: context.clock,

@@ -1,6 +1,6 @@
-import type { Connection, SentMessage } from "../gateway/vocabulary.ts";
+import type { Connection, Sender, Sending } from "../gateway/vocabulary.ts";
 import { SquadronError } from "../kernel/errors.ts";
-import type { Turn, Usage } from "../sessions/turn-queue.ts";
+import type { Turn, Usage } from "../sessions/turn.ts";
 import { type SessionEvent, unlessAborted } from "./connection.ts";
 import { knownError } from "./problem.ts";
 
@@ -12,10 +12,8 @@ export interface TurnAnswer {
 }
 
 /** Waits for the end of a turn. Rejects with the error that its outcome is, or with the signal's reason; the turn goes on then. */
-export const answerTo = async (
-  { messageId: turnId, turn }: SentMessage,
-  signal: AbortSignal,
-): Promise<TurnAnswer> => {
+export const answerTo = async (turn: Turn<Sender>, signal: AbortSignal): Promise<TurnAnswer> => {
+  const turnId = turn.id;
   const details = { turnId };
   const outcome = await unlessAborted(turn.ended, signal);
   switch (outcome.kind) {
@@ -45,35 +43,37 @@ export const answerTo = async (
 export interface TurnEvents {
   take(event: SessionEvent): void;
   /** Sends the message; `onEvent` gets the events of its turn and of no other, from its begin to its end. */
-  send(connection: Connection, message: Readonly<Record<string, unknown>>): Promise<SentMessage>;
+  send(
+    connection: Connection,
+    message: Readonly<Record<string, unknown>>,
+    how?: Omit<Sending, "answer" | "onTurn">,
+  ): Promise<Turn<Sender>>;
 }
 
-type Stage =
-  | { readonly kind: "idle" }
-  /** Few events come between a runtime's taking a message and its saying so; whose they are shows only then. */
-  | { readonly kind: "sending"; readonly early: SessionEvent[] }
-  | { readonly kind: "sent"; readonly turn: Turn<Connection> };
-
 export const createTurnEvents = (options: {
+  readonly answer: Sending["answer"];
   readonly onSent: (turnId: string) => void;
   readonly onEvent: (event: SessionEvent) => void;
 }): TurnEvents => {
-  let stage: Stage = { kind: "idle" };
+  let turn: Turn<Sender> | undefined;
+  /** Events of the turn that came before it was known to be taken. */
+  let early: SessionEvent[] | undefined = [];
   return {
     take(event) {
-      if (stage.kind === "sending") stage.early.push(event);
-      if (stage.kind !== "sent") return;
-      const { kind } = stage.turn.state;
-      if (kind === "submitting" || kind === "running") options.onEvent(event);
+      if (turn?.state.kind !== "submitting" && turn?.state.kind !== "running") return;
+      if (early === undefined) options.onEvent(event);
+      else early.push(event);
     },
-    async send(connection, message) {
-      const early: SessionEvent[] = [];
-      stage = { kind: "sending", early };
-      const sent = await connection.send(message);
-      stage = { kind: "sent", turn: sent.turn };
-      options.onSent(sent.messageId);
-      if (sent.turn.state.kind !== "queued") early.forEach(options.onEvent);
-      return sent;
+    async send(connection, message, how) {
+      const sent = await connection.send(message, {
+        ...how,
+        answer: options.answer,
+        onTurn: (made) => (turn = made),
+      });
+      options.onSent(sent.turn.id);
+      early?.forEach(options.onEvent);
+      early = undefined;
+      return sent.turn;
     },
   };
 };

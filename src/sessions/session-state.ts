@@ -22,10 +22,10 @@ export interface SessionState {
   /** Puts the files where the runtime looks for them, in a new epoch, unless they lie there as committed. */
   restore(runtime: Runtime): Promise<void>;
   /**
-   * Stores what has changed since the last commit, the record too, together with the end of a turn. Rejects with `fenced` when another
+   * Stores what has changed since the last commit, the record too, together with the ends of turns. Rejects with `fenced` when another
    * holder has a newer epoch, `too_large`, `runtime_gone` or `store_unavailable`; nothing is stored then.
    */
-  commit(turn?: TurnEnd): Promise<void>;
+  commit(turns?: readonly TurnEnd[]): Promise<void>;
   /** The session leaves its runtime's memory: what is on the disk beyond the last commit has not happened. */
   leave(): void;
   /** What lies on the runtime's disk counts no more: the next restore begins from the store. */
@@ -104,14 +104,14 @@ export const createSessionState = (options: {
     return done;
   };
 
-  const store_ = async (here: Place, turn: TurnEnd | undefined, unit: Commit["unit"]): Promise<void> => {
+  const store_ = async (here: Place, turns: readonly TurnEnd[], unit: Commit["unit"]): Promise<void> => {
     const changes = await here.copy.changes();
     // The disk is removed only after the runtime is known to be gone: what was read before that is whole.
     if (here.runtime.gone)
       throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
     at("commit.read");
     const record = options.record();
-    if (changes.files.length === 0 && turn === undefined && unit === undefined && record === undefined)
+    if (changes.files.length === 0 && turns.length === 0 && unit === undefined && record === undefined)
       return;
     const over = watch.storing();
     try {
@@ -123,7 +123,7 @@ export const createSessionState = (options: {
         maxBytes,
         ...(unit !== undefined && { unit }),
         ...(record !== undefined && { record: { ...record.patch, at: clock.now() } }),
-        ...(turn !== undefined && { turn }),
+        turns,
       });
       hasHistory = tellStored(watch, changes.files, hasHistory);
       changes.accept();
@@ -185,13 +185,13 @@ export const createSessionState = (options: {
         at("restore.written");
         place = { runtime, copy, ...taken };
       }),
-    commit: (turn) =>
+    commit: (turns = []) =>
       inOrder(async () => {
         const here = place;
         if (here === undefined)
           throw new SquadronError("runtime_gone", "The runtime ended before its work was stored.");
         at("commit.begun");
-        await units.carry(here.runtime, (unit) => store_(here, turn, unit));
+        await units.carry(here.runtime, (unit) => store_(here, turns, unit));
       }),
     leave() {
       left = place;

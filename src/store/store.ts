@@ -236,10 +236,28 @@ export interface TurnRow {
   readonly reason: string | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** What the model said at last, once it has ended. */
+  readonly content: string | null;
+  /** The turn that this message was delivered into, and whose answer is its own. */
+  readonly joined: string | null;
+}
+
+export interface NewTurn extends Pick<TurnRow, "id" | "sessionId" | "sender" | "acceptedAt" | "begunAt"> {
+  readonly state: "accepted" | "begun";
+  /** Of an accepted message that runs whatever becomes of its sender and of this node: what it says, in JSON. */
+  readonly parameters?: string;
+}
+
+/** A message that somebody was promised would be run, and that has not begun. */
+export interface WaitingTurn extends Pick<TurnRow, "id" | "sender" | "acceptedAt"> {
+  readonly parameters: string;
 }
 
 export interface TurnEnd
-  extends Pick<TurnRow, "id" | "runtimeMessageId" | "reason" | "inputTokens" | "outputTokens"> {
+  extends Pick<
+    TurnRow,
+    "id" | "runtimeMessageId" | "reason" | "inputTokens" | "outputTokens" | "content" | "joined"
+  > {
   readonly state: EndedTurnState;
   readonly endedAt: number;
 }
@@ -256,7 +274,8 @@ export interface Commit {
   readonly unit?: Pick<UnitCommit, "key" | "epoch" | "files" | "maxBytes">;
   /** What the session is resumed with from then on. */
   readonly record?: Required<Pick<SessionPatch, "record" | "createdUpstream">> & { readonly at: number };
-  readonly turn?: TurnEnd;
+  /** Turns that end with it: one, and what was delivered into it. */
+  readonly turns?: readonly TurnEnd[];
 }
 
 /** What was changed in a unit's files outside any of its sessions, to be stored whole or not at all. */
@@ -292,7 +311,7 @@ export interface StateStore {
   /** The newest epoch of a session, and how many of its commits there are. */
   newest(sessionId: string): Promise<{ epoch: number; version: number } | undefined>;
   /**
-   * In one transaction, which also ends the turn unless it has ended already. When it rejects, nothing is stored: `fenced`
+   * In one transaction, which also ends the turns that have not ended already. When it rejects, nothing is stored: `fenced`
    * (epoch or version are not the newest, or the session is deleted), `too_large` (details: `limit` and `size` in bytes,
    * `scope`), `internal` (the changes do not fit what is stored), `store_unavailable`.
    */
@@ -312,18 +331,25 @@ export interface StateStore {
 }
 
 export interface TurnStore {
-  /** The newest 1,000 of a session are kept. Nothing happens when the session has been deleted meanwhile. */
-  insert(row: TurnRow): Promise<void>;
-  /** Nothing happens to one that has begun or ended already. */
-  begin(id: string, at: number): Promise<void>;
-  /** The end of a turn that changed no file; of one that has ended already nothing is changed. */
+  /** The newest 1,000 of a session are kept, and all that have not ended. Nothing happens when the session has been deleted meanwhile. */
+  insert(turn: NewTurn): Promise<void>;
+  /** False, and nothing happens, when it has ended, is not this node's any more, or went with its session. */
+  begin(id: string, at: number): Promise<boolean>;
+  /** The end of a turn of this node that changed no file; of one that has ended already nothing is changed. */
   end(end: TurnEnd): Promise<void>;
   byId(sessionId: string, id: string): Promise<TurnRow | undefined>;
   /** The last accepted first; `before` is the last one of the page before. */
   list(sessionId: string, page: { limit: number; before?: Pick<TurnRow, "id"> }): Promise<readonly TurnRow[]>;
   /**
-   * Ends what nodes that live no more (see `LeaseStore`) had begun as `interrupted`, and what they had only accepted as
-   * `refused`; how many. Should such a node wake up again, it can commit nothing to these sessions, and holds nothing.
+   * Takes over what nodes that live no more were promised to run in this session and had not begun; in the order in
+   * which it was accepted.
+   */
+  claim(sessionId: string, at: number): Promise<readonly WaitingTurn[]>;
+  /** Sessions in which there is something to claim, by id, after this one. */
+  claimable(page: { at: number; limit: number; after?: string }): Promise<readonly string[]>;
+  /**
+   * Ends what nodes that live no more (see `LeaseStore`) had begun as `interrupted`, and messages that nobody was
+   * promised would run as `refused`; how many. Should such a node wake up again, it can commit nothing to these sessions, and holds nothing.
    */
   settleAll(at: number): Promise<number>;
 }

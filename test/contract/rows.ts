@@ -1,5 +1,13 @@
 import { randomUUID } from "node:crypto";
-import type { Commit, FileChange, SessionRow, Store, StoredEntry, TurnRow } from "../../src/store/store.ts";
+import type {
+  Commit,
+  FileChange,
+  NewTurn,
+  SessionRow,
+  Store,
+  StoredEntry,
+  TurnRow,
+} from "../../src/store/store.ts";
 
 /** The store of the running test, and another connection to the same data, which is closed with it. */
 export type Here = () => {
@@ -31,7 +39,7 @@ export const session = (over: Partial<SessionRow> = {}): SessionRow => ({
   ...over,
 });
 
-export const turn = (sessionId: string, over: Partial<TurnRow> = {}): TurnRow => ({
+export const turn = (sessionId: string, over: Partial<NewTurn> = {}): TurnRow & NewTurn => ({
   id: `turn_${randomUUID()}`,
   sessionId,
   sender: "alice",
@@ -43,6 +51,8 @@ export const turn = (sessionId: string, over: Partial<TurnRow> = {}): TurnRow =>
   reason: null,
   inputTokens: 0,
   outputTokens: 0,
+  content: null,
+  joined: null,
   ...over,
 });
 

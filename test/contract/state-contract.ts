@@ -221,9 +221,9 @@ export const stateContract = (here: Here): void => {
       const end = { ...ended, id: row.id };
       for (const change of wrong) {
         const files = [replace("log", "changed"), remove("empty"), append("log", 7, "!"), change];
-        await expect(one.commit({ files, turn: end })).rejects.toMatchObject(code("internal"));
+        await expect(one.commit({ files, turns: [end] })).rejects.toMatchObject(code("internal"));
         const unit = { key: one.row.unit, maxBytes: 1_000, files: [replace("fine", "x"), change] };
-        await expect(one.commit({ files: [remove("log")], unit, turn: end })).rejects.toMatchObject(
+        await expect(one.commit({ files: [remove("log")], unit, turns: [end] })).rejects.toMatchObject(
           code("internal"),
         );
       }
@@ -255,7 +255,7 @@ export const stateContract = (here: Here): void => {
 
       const row = turn(one.row.id);
       await store.turns.insert(row);
-      await one.commit({ maxBytes: 2, turn: { ...ended, id: row.id } });
+      await one.commit({ maxBytes: 2, turns: [{ ...ended, id: row.id }] });
       expect((await store.turns.byId(one.row.id, row.id))?.state).toBe("completed");
       expect(await one.commit({ files: [replace("log", "1234")], maxBytes: 2 })).toMatchObject({
         sizeBytes: 4,
@@ -271,14 +271,14 @@ export const stateContract = (here: Here): void => {
       const row = turn(one.row.id);
       await store.turns.insert(row);
       const end = { ...ended, id: row.id, runtimeMessageId: "m1", inputTokens: 3, outputTokens: 4 };
-      await one.commit({ files: [replace("log", "x")], turn: end });
+      await one.commit({ files: [replace("log", "x")], turns: [end] });
       expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
-      await one.commit({ turn: { ...end, state: "failed", reason: "late" } });
+      await one.commit({ turns: [{ ...end, state: "failed", reason: "late" }] });
       expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
 
       const foreign = turn((await held(store)).row.id);
       await store.turns.insert(foreign);
-      await one.commit({ turn: { ...ended, id: foreign.id } });
+      await one.commit({ turns: [{ ...ended, id: foreign.id }] });
       expect((await store.turns.byId(foreign.sessionId, foreign.id))?.state).toBe("begun");
     });
 
@@ -331,6 +331,8 @@ const ended = {
   runtimeMessageId: null,
   inputTokens: 0,
   outputTokens: 0,
+  content: null,
+  joined: null,
 } as const;
 
 interface Step {

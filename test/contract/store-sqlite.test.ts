@@ -88,6 +88,7 @@ describe("the SQLite file", () => {
       "0005-turns",
       "0006-directories-and-links",
       "0007-leases",
+      "0008-turn-queue",
     ]);
   });
 

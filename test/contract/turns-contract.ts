@@ -11,6 +11,8 @@ const end = (id: string, over: Partial<TurnEnd> = {}): TurnEnd => ({
   runtimeMessageId: "m1",
   inputTokens: 3,
   outputTokens: 4,
+  content: "yes",
+  joined: null,
   ...over,
 });
 
@@ -69,7 +71,11 @@ export const turnsContract = (here: Here): void => {
       const other = await held(store);
       const theirs = turn(other.row.id);
       await store.turns.insert(theirs);
-      for (let at = 0; at < 1_005; at++) await store.turns.insert(turn(row.id, { acceptedAt: at }));
+      for (let at = 0; at < 1_005; at++) {
+        const one = turn(row.id, { acceptedAt: at });
+        await store.turns.insert(one);
+        await store.turns.end(end(one.id));
+      }
       const kept = await store.turns.list(row.id, { limit: 2_000 });
       expect(kept).toHaveLength(1_000);
       expect([kept[0]?.acceptedAt, kept.at(-1)?.acceptedAt]).toEqual([1_004, 5]);
@@ -138,14 +144,61 @@ export const turnsContract = (here: Here): void => {
       expect((await store.turns.byId(kept.row.id, waiting.id))?.state).toBe("accepted");
       expect((await store.turns.byId(left.row.id, begun.id))?.state).toBe("interrupted");
       expect((await store.turns.byId(left.row.id, accepted.id))?.state).toBe("refused");
-      await kept.commit({ turn: end(running.id) });
+      await kept.commit({ turns: [end(running.id)] });
       // It was only asleep.
-      await expect(left.commit({ turn: end(begun.id) })).rejects.toMatchObject({ code: "fenced" });
+      await expect(left.commit({ turns: [end(begun.id)] })).rejects.toMatchObject({ code: "fenced" });
       expect(await store.leases.renew({ holder: "dead", until: 12_000 })).toEqual([]);
       // A new process on the same state directory: the old one has ended.
       await store.leases.enter({ holder: "next", directory: "1", until: 12_000 });
       expect(await store.turns.settleAll(6_001)).toBe(1);
       expect((await store.turns.byId(kept.row.id, waiting.id))?.state).toBe("refused");
+    });
+
+    it("keeps what a message says that must run, for whoever takes it over from a node that lives no more", async () => {
+      const { store, openAs } = here();
+      const [living, next] = [await openAs("living"), await openAs("next")];
+      await store.leases.enter({ holder: "living", directory: "1", until: 9_000 });
+      const { row } = await held(store);
+      const other = await held(store);
+      const promised = (over = {}) =>
+        turn(row.id, { state: "accepted", parameters: '{"prompt":"hi"}', ...over });
+      const [first, second, begun, dropped] = [
+        promised({ acceptedAt: 3_000 }),
+        promised(),
+        promised(),
+        promised(),
+      ];
+      const unpromised = turn(row.id, { state: "accepted" });
+      const theirs = turn(other.row.id, { state: "accepted", parameters: "{}" });
+      for (const one of [first, second, begun, dropped, unpromised, theirs]) await living.turns.insert(one);
+      expect(await living.turns.begin(begun.id, 2_000)).toBe(true);
+      await living.turns.end(end(dropped.id, { state: "aborted" }));
+      expect(await next.turns.claim(row.id, 8_999)).toEqual([]);
+      expect(await next.turns.claimable({ at: 8_999, limit: 9 })).toEqual([]);
+      const sessions = [row.id, other.row.id].sort();
+      expect(await next.turns.claimable({ at: 9_000, limit: 9 })).toEqual(sessions);
+      expect(await next.turns.claimable({ at: 9_000, limit: 1, after: sessions[0] ?? "" })).toEqual([
+        sessions[1],
+      ]);
+      // `begun` and `unpromised` end; what is promised does not.
+      expect(await store.turns.settleAll(9_000)).toBe(2);
+      await store.leases.enter({ holder: "next", directory: "2", until: 20_000 });
+      expect(await next.turns.claim(row.id, 9_000)).toEqual(
+        [first, second].map(({ id, sender, acceptedAt, parameters }) => ({
+          id,
+          sender,
+          acceptedAt,
+          parameters,
+        })),
+      );
+      expect(await next.turns.claim(row.id, 9_000)).toEqual([]);
+      // Its former node was only asleep: it can neither begin nor end it.
+      expect(await living.turns.begin(first.id, 9_500)).toBe(false);
+      await living.turns.end(end(first.id));
+      expect((await store.turns.byId(row.id, first.id))?.state).toBe("accepted");
+      expect(await next.turns.begin(first.id, 9_600)).toBe(true);
+      await store.sessions.delete(other.row.id);
+      expect(await next.turns.claimable({ at: 9_000, limit: 9 })).toEqual([]);
     });
 
     it("forgets them with their session, and takes none of a session that is gone", async () => {

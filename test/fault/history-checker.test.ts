@@ -39,6 +39,8 @@ const row = (n: number, changes: Partial<TurnRow> = {}): TurnRow => ({
   reason: null,
   inputTokens: 1,
   outputTokens: 1,
+  content: null,
+  joined: null,
   ...changes,
 });
 

@@ -64,7 +64,7 @@ describe("a node that closes", () => {
     const running = send("[[echo half]] [[hold closing]]");
     await eventually(() => squadron.model.holding("closing") > 0, { what: "the first message runs" });
     const waiting = send("[[echo never]]");
-    await eventually(() => squadron.node.gateway.hosts.some(({ waiting: turns }) => turns > 0), {
+    await eventually(() => squadron.node.gateway.hosts.some(({ waiting: turns }) => turns.length > 0), {
       what: "the second message waits",
     });
     await squadron.node.close();

@@ -266,7 +266,10 @@ describe("a stream", () => {
 
   test("ends with turn.aborted when somebody aborts; waiting says 409", async () => {
     const id = await newSession("alice");
-    expect((await call("alice", "POST", `/v1/sessions/${id}/abort`)).body).toEqual({ aborted: false });
+    expect((await call("alice", "POST", `/v1/sessions/${id}/abort`)).body).toEqual({
+      aborted: false,
+      turns: [],
+    });
     const ends = [
       {
         hold: "abort-1",
@@ -286,7 +289,10 @@ describe("a stream", () => {
     for (const { hold, turn, check } of ends) {
       const seen = turn();
       await eventually(() => squadron.model.holding(hold) > 0, { what: "the turn runs" });
-      expect((await call("alice", "POST", `/v1/sessions/${id}/abort`)).body).toEqual({ aborted: true });
+      expect((await call("alice", "POST", `/v1/sessions/${id}/abort`)).body).toEqual({
+        aborted: true,
+        turns: [expect.any(String)],
+      });
       check(await within<unknown>(seen, { what: "the turn ends" }));
     }
   });

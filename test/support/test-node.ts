@@ -81,6 +81,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
   defaults: {
     isolation: options.isolation ?? "user",
     trusted: false,
+    onBusy: "enqueue",
     model: "scripted-1",
     ...(options.withoutProvider !== true && {
       provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },

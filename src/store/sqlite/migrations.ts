@@ -180,4 +180,11 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create table unit_epochs (key text primary key, epoch integer not null) strict, without rowid",
     ),
   },
+  "0008-turn-queue": {
+    up: statements(
+      "alter table turns add column parameters text",
+      "alter table turns add column content text",
+      "alter table turns add column joined text",
+    ),
+  },
 };

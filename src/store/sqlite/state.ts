@@ -43,7 +43,7 @@ export const stateIn = (database: Database): StateStore => ({
       db.selectFrom("sessions").select(["epoch", "version"]).where("id", "=", sessionId).executeTakeFirst(),
     ),
 
-  commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, turn }) =>
+  commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, turns = [] }) =>
     database.transaction(async (db) => {
       // Of the rest only the old size says by how much it grows.
       const appended = files.reduce((sum, one) => sum + (one.kind === "append" ? one.bytes.length : 0), 0);
@@ -68,7 +68,7 @@ export const stateIn = (database: Database): StateStore => ({
           throw new SquadronError("internal", "A session can only change the files of its own unit.");
         await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation });
       }
-      if (turn !== undefined) await endTurn(db, turn, sessionId);
+      for (const turn of turns) await endTurn(db, turn, sql`session_id = ${sessionId}`);
       return { version: version + 1, sizeBytes };
     }),
 

@@ -71,6 +71,7 @@ export interface TurnsTable extends TurnRow {
   readonly seq: Generated<number>;
   /** The node that took it or began with it. */
   readonly holder: string | null;
+  readonly parameters: string | null;
 }
 
 export interface LeaseHoldersTable {

@@ -1,5 +1,5 @@
-import { type Kysely, sql } from "kysely";
-import type { TurnEnd, TurnStore } from "../store.ts";
+import { type Kysely, type RawBuilder, sql } from "kysely";
+import type { TurnEnd, TurnStore, WaitingTurn } from "../store.ts";
 import type { Database } from "./database.ts";
 import { buryHolders } from "./leases.ts";
 import type { Tables } from "./tables.ts";
@@ -11,15 +11,21 @@ const nodeEnded = "The node that was running the turn ended; the turn was interr
 const nodeEndedBefore = "The node ended before it began with the message; send it again.";
 const takenOver = "The session was taken over while the turn ran; the turn was interrupted.";
 
-/** Ends a turn; one that has ended stays as it is, and so does one of another session, if that is named. */
-export const endTurn = (db: Kysely<Tables>, end: TurnEnd, sessionId?: string) =>
+/** Ends a turn; one that has ended stays as it is, and so does one that `which` does not mean. */
+export const endTurn = (db: Kysely<Tables>, end: TurnEnd, which: RawBuilder<unknown>) =>
   sql`
     update turns set state = ${end.state}, ended_at = ${end.endedAt}, reason = ${end.reason},
-      runtime_message_id = ${end.runtimeMessageId},
+      runtime_message_id = ${end.runtimeMessageId}, content = ${end.content}, joined = ${end.joined},
+      parameters = null,
       input_tokens = ${end.inputTokens}, output_tokens = ${end.outputTokens}
-    where id = ${end.id} and ended_at is null and session_id = coalesce(${sessionId ?? null}, session_id)`.execute(
-    db,
-  );
+    where id = ${end.id} and ended_at is null and ${which}`.execute(db);
+
+/** Messages that somebody was promised would be run. */
+const promised = sql`ended_at is null and parameters is not null`;
+
+/** Nobody lives who has it at work. */
+const leftBehind = (at: number) => sql`not exists (
+  select 1 from lease_holders where id = turns.holder and until > ${at})`;
 
 /** Ends what a session's former holder had begun, except for `keep`. */
 export const interruptTurns = (db: Kysely<Tables>, sessionId: string, at: number, keep: string | undefined) =>
@@ -40,34 +46,37 @@ const columns = [
   "reason",
   "inputTokens",
   "outputTokens",
+  "content",
+  "joined",
 ] as const;
 
 /** Table `turns`; `holder` is the node that takes and begins them here. */
 export const turnsIn = (database: Database, holder: string): TurnStore => ({
-  insert: (row) =>
+  insert: (turn) =>
     database.transaction(async (db) => {
       await sql`
-        insert into turns (id, session_id, sender, state, accepted_at, begun_at, ended_at,
-          runtime_message_id, reason, input_tokens, output_tokens, holder)
-        select ${row.id}, id, ${row.sender}, ${row.state}, ${row.acceptedAt}, ${row.begunAt}, ${row.endedAt},
-          ${row.runtimeMessageId}, ${row.reason}, ${row.inputTokens}, ${row.outputTokens}, ${holder}
-        from sessions where id = ${row.sessionId}`.execute(db);
+        insert into turns (id, session_id, sender, state, accepted_at, begun_at, input_tokens, output_tokens,
+          parameters, holder)
+        select ${turn.id}, id, ${turn.sender}, ${turn.state}, ${turn.acceptedAt}, ${turn.begunAt}, 0, 0,
+          ${turn.parameters ?? null}, ${holder}
+        from sessions where id = ${turn.sessionId}`.execute(db);
       await sql`
-        delete from turns where session_id = ${row.sessionId} and seq <= (
-          select seq from turns where session_id = ${row.sessionId} order by seq desc limit 1 offset ${maxTurns}
-        )`.execute(db);
+        delete from turns where session_id = ${turn.sessionId} and seq <= (
+          select seq from turns where session_id = ${turn.sessionId} order by seq desc limit 1 offset ${maxTurns}
+        ) and ended_at is not null`.execute(db);
     }),
 
   async begin(id, at) {
-    await database.query((db) =>
+    const { numAffectedRows } = await database.query((db) =>
       sql`
-        update turns set state = 'begun', begun_at = ${at}, holder = ${holder}
-        where id = ${id} and state = 'accepted'`.execute(db),
+        update turns set state = 'begun', begun_at = coalesce(begun_at, ${at}), parameters = null
+        where id = ${id} and ended_at is null and holder = ${holder}`.execute(db),
     );
+    return numAffectedRows === 1n;
   },
 
   async end(end) {
-    await database.query((db) => endTurn(db, end));
+    await database.query((db) => endTurn(db, end, sql`holder = ${holder}`));
   },
 
   byId: (sessionId, id) =>
@@ -99,10 +108,29 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
       return page.orderBy("seq", "desc").limit(limit).execute();
     }),
 
+  claim: async (sessionId, at) => {
+    const { rows } = await database.query((db) =>
+      sql<WaitingTurn & { seq: number }>`
+        update turns set holder = ${holder}
+        where session_id = ${sessionId} and ${promised} and ${leftBehind(at)}
+        returning seq, id, sender, accepted_at, parameters`.execute(db),
+    );
+    return rows.toSorted((one, other) => one.seq - other.seq).map(({ seq: _, ...turn }) => turn);
+  },
+
+  claimable: async ({ at, limit, after = "" }) => {
+    const { rows } = await database.query((db) =>
+      sql<{ sessionId: string }>`
+        select distinct session_id from turns
+        where session_id > ${after} and ${promised} and ${leftBehind(at)}
+        order by session_id limit ${limit}`.execute(db),
+    );
+    return rows.map(({ sessionId }) => sessionId);
+  },
+
   settleAll: (at) =>
     database.transaction(async (db) => {
-      const abandoned = sql`ended_at is null and not exists (
-        select 1 from lease_holders where id = turns.holder and until > ${at})`;
+      const abandoned = sql`ended_at is null and parameters is null and ${leftBehind(at)}`;
       await sql`
         update sessions set epoch = epoch + 1
         where id in (select session_id from turns where ${abandoned})`.execute(db);

@@ -51,6 +51,7 @@ describe("the configuration", () => {
         defaults: {
           isolation: "user",
           trusted: false,
+          onBusy: "enqueue",
           sessions: {
             ttlMs: 2_592_000_000,
             hibernateAfterMs: 300_000,
@@ -260,7 +261,7 @@ auth:
     - { key: k, tenant: "a\\nb", user: bob }
 defaults:
   isolation: usser
-  onBusy: enqueue
+  onBusy: wait
   limits: { turnTimeout: 30 }
   provider: { type: openai, baseUrl: "ftp://x" }
   sessions: { infinite: { backgroundCompactionThreshold: 80 } }
@@ -281,7 +282,7 @@ tenants:
           'squadron.yaml line 8, auth.keys[0].roles[0]: expected one of user, tenant-admin, admin; did you mean "user"?',
           "squadron.yaml line 9, auth.keys[1].tenant: expected a tenant's name: 1 to 128 characters without control characters",
           'squadron.yaml line 11, defaults.isolation: expected one of session, user, tenant, shared; did you mean "user"?',
-          "squadron.yaml line 12, defaults.onBusy: unknown key",
+          "squadron.yaml line 12, defaults.onBusy: expected one of enqueue, reject, interrupt, steer",
           "squadron.yaml line 13, defaults.limits.turnTimeout: expected a duration such as 60s, 5m or 2h, from 1s to 24d",
           "squadron.yaml line 14, defaults.provider.baseUrl: expected an http or https URL without credentials in it",
           "squadron.yaml line 15, defaults.sessions.infinite.backgroundCompactionThreshold: expected a number from 0.01 to 1",

@@ -46,6 +46,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
   };
   const turns = {
     current: { sender: connection },
+    serves: () => true,
     waits: () => false,
     hasAsked: () => true,
     failed: false,

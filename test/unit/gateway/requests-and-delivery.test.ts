@@ -27,6 +27,7 @@ const watcher = attachment("w", {});
 const audience = (sender?: Attachment, waiting: readonly Attachment[] = []): Audience => ({
   attachments: [a, b, watcher],
   sender: sender?.connection,
+  serves: (connection) => connection === sender?.connection,
   hasAsked: () => false,
   waits: (connection) => waiting.some((one) => one.connection === connection),
 });

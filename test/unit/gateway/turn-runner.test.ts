@@ -1,14 +1,17 @@
 import { describe, expect, it, vi } from "vitest";
-import { createTurnRunner, type TurnRunnerOptions } from "../../../src/gateway/turn-runner.ts";
-import type { Connection } from "../../../src/gateway/vocabulary.ts";
+import { createTurnRunner } from "../../../src/gateway/turn-runner.ts";
+import type { TurnRunner, TurnRunnerOptions } from "../../../src/gateway/turn-vocabulary.ts";
+import type { Connection, Sender } from "../../../src/gateway/vocabulary.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
-import type { TurnOutcome } from "../../../src/sessions/turn-queue.ts";
+import { createTurn, type Turn, type TurnOutcome } from "../../../src/sessions/turn.ts";
 import type { Envelope } from "../../../src/wire/envelope.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
-const sender = (id: string): Connection => ({ id }) as Connection;
+const sender = (id: string): Connection => ({ id, principal: { tenant: "acme", user: id } }) as Connection;
 const alice = sender("alice");
 const bob = sender("bob");
+const taken = { answer: "taken" } as const;
+const of = (one: Connection) => (turn: Turn<Sender>) => turn.sender === one;
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
@@ -25,6 +28,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     turnTimeoutMs: 1000,
     accepted: async () => undefined,
     begun: async () => undefined,
+    steering: async () => undefined,
     onStuck: () => undefined,
     submit: ({ prompt }, taking) => {
       taking();
@@ -36,7 +40,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     onRenamed,
     onRefused,
     onCancelled,
-    onEnd: (_turn, outcome) => ended.push(outcome),
+    onEnd: ({ outcome }) => ended.push(outcome),
     ...overrides,
   });
   const answer = (id: string, content: string): void => {
@@ -51,7 +55,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
 describe("the turn runner", () => {
   it("answers a message that need not wait with the runtime's id", async () => {
     const { runner, submitted, answer } = setUp();
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     const { messageId, turn } = await sent;
@@ -66,8 +70,8 @@ describe("the turn runner", () => {
 
   it("never gives the runtime two messages at once, and answers the waiting one at once under a name of ours", async () => {
     const { runner, submitted, onRenamed, answer } = setUp();
-    const first = runner.send(alice, { prompt: "one" });
-    const second = await runner.send(bob, { prompt: "two" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
+    const second = await runner.send(bob, { prompt: "two" }, taken);
     expect(submitted.map(({ prompt }) => prompt)).toEqual(["one"]);
     submitted[0]?.accept("r1");
     await first;
@@ -83,7 +87,7 @@ describe("the turn runner", () => {
 
   it("knows the message by its event when that overtakes the response", async () => {
     const { runner, submitted, answer } = setUp();
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     answer("r1", "early");
     expect((await sent).messageId).toBe("r1");
@@ -94,7 +98,7 @@ describe("the turn runner", () => {
 
   it("does not end a turn with an idle of autopilot", async () => {
     const { runner, submitted } = setUp();
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     await sent;
@@ -104,7 +108,7 @@ describe("the turn runner", () => {
 
   it("aborts a turn that takes too long, and ends it even when the runtime never says that it is idle", async () => {
     const { clock, runner, submitted, ended, abortUpstream } = setUp();
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     await sent;
@@ -117,8 +121,8 @@ describe("the turn runner", () => {
 
   it("rejects a send that the runtime refuses, and tells of one that had been acknowledged", async () => {
     const { runner, submitted, onRefused } = setUp();
-    const first = runner.send(alice, { prompt: "one" });
-    await runner.send(bob, { prompt: "two" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
+    await runner.send(bob, { prompt: "two" }, taken);
     submitted[0]?.refuse(new Error("no"));
     await expect(first).rejects.toThrow("no");
     await settle();
@@ -130,15 +134,16 @@ describe("the turn runner", () => {
 
   it("drops what the aborting sender has waiting, and nobody else's", async () => {
     const { runner, submitted, onCancelled, answer } = setUp();
-    const running = runner.send(alice, { prompt: "one" });
+    const running = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     await running;
-    const mine = await runner.send(alice, { prompt: "two" });
-    await runner.send(bob, { prompt: "three" });
-    await runner.abort(alice);
+    const mine = await runner.send(alice, { prompt: "two" }, taken);
+    await runner.send(bob, { prompt: "three" }, taken);
+    await runner.abort(of(alice));
     expect(await mine.turn.ended).toMatchObject({ kind: "aborted" });
     expect(onCancelled.mock.calls).toEqual([[mine.turn, expect.objectContaining({ kind: "aborted" })]]);
+    runner.observe("session.idle", { aborted: true });
     runner.idle({ aborted: true });
     expect(await (await running).turn.ended).toMatchObject({ kind: "aborted" });
     await settle();
@@ -150,8 +155,8 @@ describe("the turn runner", () => {
 
   it("ends the running turn as interrupted when the runtime goes, and goes on with the waiting one", async () => {
     const { runner, submitted } = setUp();
-    const first = runner.send(alice, { prompt: "one" });
-    await runner.send(bob, { prompt: "two" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
+    await runner.send(bob, { prompt: "two" }, taken);
     runner.interrupt("gone");
     await expect(first).rejects.toMatchObject({ code: "runtime_gone" });
     await settle();
@@ -160,8 +165,8 @@ describe("the turn runner", () => {
 
   it("calls a message interrupted whose runtime died over taking it, in words for clients", async () => {
     const { runner, submitted, onRefused, answer } = setUp();
-    const first = runner.send(alice, { prompt: "one" });
-    const second = await runner.send(bob, { prompt: "two" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
+    const second = await runner.send(bob, { prompt: "two" }, taken);
     submitted[0]?.accept("r1");
     await first;
     answer("r1", "to one");
@@ -175,9 +180,9 @@ describe("the turn runner", () => {
     const accepted = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
     const { runner, submitted } = setUp({ accepted: () => accepted.promise, begun: () => begun.promise });
-    const first = runner.send(alice, { prompt: "one" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
     const acknowledged = vi.fn();
-    const second = runner.send(bob, { prompt: "two" }).then(acknowledged);
+    const second = runner.send(bob, { prompt: "two" }, taken).then(acknowledged);
     await settle();
     expect([submitted.length, acknowledged.mock.calls.length]).toEqual([0, 0]);
     accepted.resolve();
@@ -192,7 +197,7 @@ describe("the turn runner", () => {
   it("refuses a message whose beginning cannot be stored, and does not give it to the runtime", async () => {
     const unavailable = new SquadronError("store_unavailable", "The store is locked.");
     const { runner, submitted, ended } = setUp({ begun: () => Promise.reject(unavailable) });
-    await expect(runner.send(alice, { prompt: "one" })).rejects.toBe(unavailable);
+    await expect(runner.send(alice, { prompt: "one" }, taken)).rejects.toBe(unavailable);
     expect(submitted).toEqual([]);
     expect(ended).toEqual([{ kind: "refused", error: unavailable }]);
   });
@@ -200,8 +205,8 @@ describe("the turn runner", () => {
   it("forgets a message that must wait when that cannot be stored", async () => {
     const unavailable = new SquadronError("store_unavailable", "The store is locked.");
     const { runner, submitted, answer } = setUp({ accepted: () => Promise.reject(unavailable) });
-    const first = runner.send(alice, { prompt: "one" });
-    await expect(runner.send(bob, { prompt: "two" })).rejects.toBe(unavailable);
+    const first = runner.send(alice, { prompt: "one" }, taken);
+    await expect(runner.send(bob, { prompt: "two" }, taken)).rejects.toBe(unavailable);
     submitted[0]?.accept("r1");
     await first;
     answer("r1", "to one");
@@ -212,7 +217,7 @@ describe("the turn runner", () => {
   it("takes no idle for the end of a turn that has not been given to the runtime, nor gives it one that has ended", async () => {
     const begun = Promise.withResolvers<void>();
     const { runner, submitted, ended } = setUp({ begun: () => begun.promise });
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     expect(runner.ending({ mode: "interactive" })).toBeUndefined();
     runner.idle({ mode: "interactive" });
     expect(ended).toEqual([]);
@@ -226,16 +231,16 @@ describe("the turn runner", () => {
   it("never begins what its sender has aborted while the session was being woken for it", async () => {
     const begun = Promise.withResolvers<void>();
     const { runner, submitted, ended, abortUpstream } = setUp({ begun: () => begun.promise });
-    const sent = runner.send(alice, { prompt: "one" });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
     const refused = expect(sent).rejects.toMatchObject({ code: "turn_aborted" });
-    await runner.abort(bob);
+    await runner.abort(of(bob));
     expect(ended).toEqual([]);
-    await runner.abort(alice);
+    await runner.abort(of(alice));
     await refused;
     begun.resolve();
     await settle();
     expect(ended).toMatchObject([{ kind: "aborted" }]);
-    expect([submitted.length, abortUpstream.mock.calls.length]).toEqual([0, 2]);
+    expect([submitted.length, abortUpstream.mock.calls.length]).toEqual([0, 0]);
   });
 
   it("tells of what had been acknowledged that it was aborted before it began", async () => {
@@ -244,14 +249,162 @@ describe("the turn runner", () => {
     const { runner, submitted, answer, onRefused } = setUp({
       begun: () => (++begins === 1 ? Promise.resolve() : begun.promise),
     });
-    const first = runner.send(alice, { prompt: "one" });
+    const first = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     await first;
-    const { turn } = await runner.send(alice, { prompt: "two" });
+    const { turn } = await runner.send(alice, { prompt: "two" }, taken);
     answer("r1", "to one");
-    await runner.abort(alice);
+    await runner.abort(of(alice));
     expect(onRefused.mock.calls).toMatchObject([[turn, { code: "turn_aborted" }]]);
     expect(await turn.ended).toMatchObject({ kind: "aborted" });
+  });
+
+  /** A turn of alice's that runs, and a message of bob's that is delivered into it. */
+  const steered = async () => {
+    const here = setUp();
+    const running = here.runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    const steering = here.runner.steer(bob, { prompt: "two" }, taken);
+    await settle();
+    expect(here.submitted.map(({ prompt }) => prompt)).toEqual(["one"]);
+    here.submitted[0]?.accept("r1");
+    const { turn: first } = await running;
+    await settle();
+    expect(here.submitted.map(({ prompt }) => prompt)).toEqual(["one", "two"]);
+    return { ...here, first, steering };
+  };
+
+  it("delivers a message into the running turn as soon as that has begun, and gives both its answer", async () => {
+    const { runner, submitted, ended, first, steering } = await steered();
+    submitted[1]?.accept("r2");
+    const { messageId, turn: second } = await steering;
+    expect([messageId, runner.serves(bob), runner.waits(bob)]).toEqual(["r2", false, true]);
+    runner.observe("user.message", { messageId: "r2" });
+    expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, true, false]);
+    runner.observe("assistant.message", { content: "to both" });
+    expect(runner.ending({})).toMatchObject({
+      turn: first,
+      joined: [second],
+      outcome: { content: "to both" },
+    });
+    runner.idle({});
+    expect([await first.ended, await second.ended]).toMatchObject([
+      { content: "to both" },
+      { content: "to both" },
+    ]);
+    expect([ended.length, runner.current]).toEqual([1, undefined]);
+  });
+
+  it("takes a message that came too late for the turn as the next one, before all that wait", async () => {
+    const { runner, submitted, first, steering, answer } = await steered();
+    const { turn: third } = await runner.send(alice, { prompt: "three" }, taken);
+    runner.observe("assistant.message", { content: "to one" });
+    expect(runner.ending({})).toMatchObject({ turn: first, joined: [] });
+    runner.idle({});
+    expect(await first.ended).toMatchObject({ kind: "completed", content: "to one" });
+    await settle();
+    expect(submitted).toHaveLength(2);
+    answer("r2", "to two");
+    const { messageId, turn: second } = await steering;
+    submitted[1]?.accept("r2");
+    expect(messageId).toBe("r2");
+    expect(await second.ended).toMatchObject({ kind: "completed", content: "to two" });
+    await settle();
+    expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "two", "three"]);
+    expect(third.state.kind).toBe("submitting");
+  });
+
+  it("ends a delivered message as its turn ends when that does not complete, taken up or not", async () => {
+    for (const end of [
+      (runner: TurnRunner) => runner.interrupt("gone"),
+      (runner: TurnRunner) => {
+        runner.observe("session.idle", { aborted: true });
+        runner.idle({ aborted: true });
+      },
+      (runner: TurnRunner) => {
+        runner.observe("session.error", { message: "no" });
+        runner.idle({});
+      },
+    ]) {
+      const { runner, submitted, first, steering } = await steered();
+      submitted[1]?.accept("r2");
+      const { turn: second } = await steering;
+      end(runner);
+      expect(await second.ended).toEqual(await first.ended);
+      expect((await first.ended).kind).not.toBe("completed");
+      expect(runner.current).toBeUndefined();
+    }
+  });
+
+  it("tells who steers that the runtime refuses, and lets the turn be", async () => {
+    const { runner, submitted, first, steering, onCancelled } = await steered();
+    submitted[1]?.refuse(new Error("no"));
+    await expect(steering).rejects.toThrow("no");
+    await settle();
+    expect(onCancelled.mock.calls).toMatchObject([[{ sender: bob }, { kind: "refused" }]]);
+    expect([runner.current, runner.asks(bob)]).toEqual([first, false]);
+  });
+
+  it("ends what the runtime has taken back before it was delivered", async () => {
+    const { runner, submitted, steering, onCancelled } = await steered();
+    submitted[1]?.accept("r2");
+    const { turn } = await steering;
+    runner.unsteered("last");
+    expect(await turn.ended).toMatchObject({ kind: "aborted" });
+    expect(onCancelled).toHaveBeenCalledOnce();
+    runner.unsteered("all");
+    expect(onCancelled).toHaveBeenCalledOnce();
+  });
+
+  it("steers by sending when nothing runs", async () => {
+    const { runner, submitted } = setUp();
+    const sent = runner.steer(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    expect((await sent).messageId).toBe("r1");
+  });
+
+  it("answers at once under our id when nothing else is wanted, and promises only what is stored", async () => {
+    const accepted = vi.fn(async (_turn: Turn<Sender>) => undefined);
+    const { runner } = setUp({ accepted });
+    const waits = await runner.send(alice, { prompt: "one" }, { answer: "ended" });
+    const promised = await runner.send(alice, { prompt: "two" }, { answer: "stored" });
+    expect([waits, promised].map(({ messageId, turn }) => messageId === turn.id)).toEqual([true, true]);
+    expect([waits, promised].map(({ turn }) => turn.promised)).toEqual([false, true]);
+    expect(accepted.mock.calls).toEqual([[promised.turn]]);
+  });
+
+  it("leaves what is promised to the next holder when the node closes, who runs it, and refuses the rest", async () => {
+    const { runner, submitted, onCancelled } = setUp();
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    const { turn } = await running;
+    const promised = await runner.send(alice, { prompt: "two" }, { answer: "stored" });
+    const unpromised = await runner.send(bob, { prompt: "three" }, { answer: "ended" });
+    runner.stop("closing");
+    expect(await turn.ended).toMatchObject({ kind: "interrupted", message: "closing" });
+    expect(await promised.turn.ended).toMatchObject({ kind: "refused", error: { code: "draining" } });
+    expect(onCancelled.mock.calls).toMatchObject([[unpromised.turn, { kind: "refused" }]]);
+    await expect(runner.send(bob, { prompt: "four" }, taken)).rejects.toMatchObject({ code: "draining" });
+
+    const next = setUp();
+    const former = { id: "former", principal: alice.principal, open: false };
+    const parameters = { prompt: "two" };
+    next.runner.restore([createTurn({ id: promised.turn.id, sender: former, parameters, queuedAt: 0 })]);
+    await settle();
+    next.submitted[0]?.accept("r2");
+    await settle();
+    expect(next.onRenamed).toHaveBeenCalledWith("r2", promised.turn.id);
+  });
+
+  it("refuses more than may wait, and says how many that is", async () => {
+    const { runner } = setUp({ queueLength: 1 });
+    for (const prompt of ["runs", "waits"]) await runner.send(alice, { prompt }, { answer: "ended" });
+    await expect(runner.send(bob, { prompt: "no" }, { answer: "ended" })).rejects.toMatchObject({
+      code: "queue_full",
+      details: { limit: 1 },
+    });
   });
 });

@@ -1,19 +1,27 @@
 import { expect, test } from "vitest";
-import type { Connection, SentMessage } from "../../../src/gateway/vocabulary.ts";
+import type { Connection, Sender, Sending, SentMessage } from "../../../src/gateway/vocabulary.ts";
 import { answerTo, createTurnEvents } from "../../../src/http/turn.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
-import { createTurnQueue, type TurnOutcome } from "../../../src/sessions/turn-queue.ts";
+import { createTurn, type Turn, type TurnOutcome } from "../../../src/sessions/turn.ts";
+import { createTurnQueue, type TurnQueue } from "../../../src/sessions/turn-queue.ts";
 import { RpcError } from "../../../src/wire/rpc-error.ts";
 
 const usage = { inputTokens: 1, outputTokens: 2 };
 const never = new AbortController().signal;
 
+const added = (queue: TurnQueue<Sender>, id: string, sender: Sender): Turn<Sender> => {
+  const turn = createTurn({ id, sender, parameters: {}, queuedAt: 0 });
+  queue.add(turn);
+  return turn;
+};
+
 /** A session's queue, and a connection that does nothing but send into it. */
 const session = () => {
-  const queue = createTurnQueue<Connection>(10);
+  const queue = createTurnQueue<Sender>(() => "all");
   const { promise: accepted, resolve: accept } = Promise.withResolvers<void>();
-  const send = async (): Promise<SentMessage> => {
-    const turn = queue.add("t1", connection, {}, 0);
+  const send = async (_message: unknown, { onTurn }: Sending): Promise<SentMessage> => {
+    const turn = added(queue, "t1", connection);
+    onTurn?.(turn);
     if (queue.current === undefined) {
       queue.begin();
       await accepted;
@@ -27,6 +35,7 @@ const session = () => {
 const listen = () => {
   const seen: string[] = [];
   const events = createTurnEvents({
+    answer: "stored",
     onSent: (turnId) => seen.push(`sent ${turnId}`),
     onEvent: ({ type }) => seen.push(type),
   });
@@ -40,7 +49,7 @@ test("events that came before the message was acknowledged are its turn's, those
   const sending = events.send(connection, {});
   events.take({ type: "user.message" });
   accept();
-  const { turn } = await sending;
+  const turn = await sending;
   events.take({ type: "assistant.message" });
   queue.end(turn, { kind: "completed", content: "", usage });
   events.take({ type: "somebody.else" });
@@ -49,7 +58,7 @@ test("events that came before the message was acknowledged are its turn's, those
 
 test("a turn that waits gets no event of the turn before it", async () => {
   const { queue, connection } = session();
-  const before = queue.add("t0", connection, {}, 0);
+  const before = added(queue, "t0", connection);
   queue.begin();
   const { seen, events } = listen();
   const sending = events.send(connection, {});
@@ -64,10 +73,10 @@ test("a turn that waits gets no event of the turn before it", async () => {
 
 const answerOf = (outcome: TurnOutcome) => {
   const { queue, connection } = session();
-  const turn = queue.add("t1", connection, {}, 0);
+  const turn = added(queue, "t1", connection);
   queue.begin();
   queue.end(turn, outcome);
-  return answerTo({ messageId: "t1", turn }, never);
+  return answerTo(turn, never);
 };
 
 test("a completed turn is its answer", async () => {
@@ -93,7 +102,7 @@ test.each<[TurnOutcome, string, number]>([
 
 test("a wait ends with its signal's reason", async () => {
   const { queue, connection } = session();
-  const turn = queue.add("t1", connection, {}, 0);
+  const turn = added(queue, "t1", connection);
   const signal = AbortSignal.abort(new SquadronError("draining", "bye"));
-  await expect(answerTo({ messageId: "t1", turn }, signal)).rejects.toMatchObject({ code: "draining" });
+  await expect(answerTo(turn, signal)).rejects.toMatchObject({ code: "draining" });
 });

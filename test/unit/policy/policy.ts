@@ -4,6 +4,7 @@ import { SquadronError } from "../../../src/kernel/errors.ts";
 /** A policy as tenants have it when nobody configured anything, but for what a test opens. */
 export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
   trusted: false,
+  onBusy: "enqueue",
   isolation: "user",
   sessions: {
     ttlMs: 30 * 86_400_000,

@@ -42,6 +42,8 @@ const endOf = (id: string) =>
     endedAt: 1,
     reason: null,
     runtimeMessageId: null,
+    content: null,
+    joined: null,
     inputTokens: 0,
     outputTokens: 0,
   }) as const;
@@ -72,7 +74,7 @@ test("a full disk is store_unavailable, leaves nothing half-written, and is over
   const change: Partial<Commit> = {
     files: [replace("meta", "2"), append("log", 5, "x".repeat(50_000))],
     unit: { key: one.row.unit, maxBytes: 1_000, files: [replace("home/x", "x")] },
-    turn: endOf(row.id),
+    turns: [endOf(row.id)],
   };
   for (let tries = 0; tries < 3; tries++)
     await expect(one.commit(change)).rejects.toMatchObject(unavailable("full"));
@@ -151,7 +153,7 @@ describe("an error at any statement of a transaction leaves nothing of it", () =
           maxBytes: 1_000,
           files: [replace("meta", "2"), append("log", 37, "!"), { kind: "remove", path: "old" }],
           unit: { key: "session/1", maxBytes: 1_000, files: [replace("home/y", "y")] },
-          turn: endOf(id),
+          turns: [endOf(id)],
         }),
     },
     { what: "acquire", least: 2, work: (on, one) => on.state.acquire(one.row.id, 9) },

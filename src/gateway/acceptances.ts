@@ -1,0 +1,46 @@
+import type { Turn } from "../sessions/turn.ts";
+import type { TurnRunnerOptions } from "./turn-vocabulary.ts";
+import type { Sender } from "./vocabulary.ts";
+
+/** Senders who are answered with the runtime's id of their message. All others have an id of ours already. */
+export interface Acceptances {
+  /** The runtime's id, when it is known. */
+  wait(turn: Turn<Sender>): Promise<string>;
+  accepted(turn: Turn<Sender>, runtimeMessageId: string): void;
+  /** Rejects the answer of whoever still waits for it. */
+  reject(turn: Turn<Sender>, error: unknown): void;
+  /** Tells whoever asked that the runtime has not got the message. */
+  refuse(turn: Turn<Sender>, error: unknown): void;
+}
+
+export const createAcceptances = ({
+  onRenamed,
+  onRefused,
+}: Pick<TurnRunnerOptions, "onRenamed" | "onRefused">): Acceptances => {
+  const waiting = new Map<Turn<Sender>, PromiseWithResolvers<string>>();
+
+  const take = (turn: Turn<Sender>): PromiseWithResolvers<string> | undefined => {
+    const found = waiting.get(turn);
+    waiting.delete(turn);
+    return found;
+  };
+
+  return {
+    wait(turn) {
+      const acceptance = Promise.withResolvers<string>();
+      waiting.set(turn, acceptance);
+      return acceptance.promise;
+    },
+    accepted(turn, runtimeMessageId) {
+      const acceptance = take(turn);
+      if (acceptance === undefined) onRenamed(runtimeMessageId, turn.id);
+      else acceptance.resolve(runtimeMessageId);
+    },
+    reject: (turn, error) => take(turn)?.reject(error),
+    refuse(turn, error) {
+      const acceptance = take(turn);
+      if (acceptance === undefined) onRefused(turn, error);
+      else acceptance.reject(error);
+    },
+  };
+};

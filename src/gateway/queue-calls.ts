@@ -1,0 +1,50 @@
+import { isObject } from "../kernel/json.ts";
+import type { Turn } from "../sessions/turn.ts";
+import type { Connection, Sender, SessionHost } from "./vocabulary.ts";
+
+/** An entry of `session.queue.pendingItems`, as the SDK's `QueuePendingItems` has it. */
+const itemOf = ({ id, parameters }: Turn<Sender>) => ({
+  id,
+  messageId: id,
+  kind: "message",
+  displayText: String(parameters.displayPrompt ?? parameters.prompt ?? ""),
+  agentMode: parameters.agentMode ?? "interactive",
+});
+
+/** Asks the runtime that holds the session; what sleeps has nothing in a runtime's queue. */
+const askRuntime = async (host: SessionHost, method: string): Promise<Readonly<Record<string, unknown>>> => {
+  if (host.runtime === undefined) return {};
+  const result = (await host.call(method, {})).result();
+  return isObject(result) ? result : {};
+};
+
+/** What waits in the node's queue, behind what the runtime itself has waiting for the running turn. */
+export const pendingItems = async (host: SessionHost): Promise<unknown> => {
+  const { items, steeringMessages, ...rest } = await askRuntime(host, "session.queue.pendingItems");
+  return {
+    ...rest,
+    items: [...(Array.isArray(items) ? items : []), ...host.waiting.map(itemOf)],
+    steeringMessages: Array.isArray(steeringMessages) ? steeringMessages : [],
+  };
+};
+
+/** Takes back what this client added last. */
+export const removeMostRecent = async (host: SessionHost, by: Connection): Promise<unknown> => {
+  const own = host.waiting.filter(({ sender }) => sender === by);
+  const last = own.toSorted((one, other) => one.queuedAt - other.queuedAt).at(-1);
+  if (last !== undefined) {
+    await host.abort(by, last.id);
+    return { removed: true };
+  }
+  const { removed } = await askRuntime(host, "session.queue.removeMostRecent");
+  if (removed === true) host.unsteered("last");
+  return { removed: removed === true };
+};
+
+/** Takes back all that this client has waiting, and what the runtime has. */
+export const clearQueue = async (host: SessionHost, by: Connection): Promise<unknown> => {
+  for (const { id, sender } of host.waiting) if (sender === by) await host.abort(by, id);
+  await askRuntime(host, "session.queue.clear");
+  host.unsteered("all");
+  return null;
+};

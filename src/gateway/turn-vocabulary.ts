@@ -1,0 +1,91 @@
+import type { Clock } from "../kernel/clock.ts";
+import type { Turn, TurnOutcome } from "../sessions/turn.ts";
+import type { Sender, Sending, SentMessage } from "./vocabulary.ts";
+
+/** Monotonic milliseconds. */
+export interface TurnTimes {
+  readonly queuedAt: number;
+  readonly startedAt: number;
+  readonly firstTokenAt: number | undefined;
+  readonly endedAt: number;
+}
+
+/** A turn that ends, with the messages that were delivered into it. */
+export interface TurnEnding {
+  readonly turn: Turn<Sender>;
+  readonly joined: readonly Turn<Sender>[];
+  readonly outcome: TurnOutcome;
+}
+
+export type SendManner = Pick<Sending, "answer" | "onTurn">;
+
+export interface TurnRunnerOptions {
+  readonly clock: Clock;
+  readonly queueLength: number;
+  readonly turnTimeoutMs: number;
+  /** Notes that a message has been taken and must wait. If it is promised, it is acknowledged after that. */
+  accepted(turn: Turn<Sender>): Promise<void>;
+  /** Notes that a turn begins. It does after that. */
+  begun(turn: Turn<Sender>): Promise<void>;
+  /** Notes that a message is about to be delivered into the running turn. It is after that. */
+  steering(turn: Turn<Sender>): Promise<void>;
+  /**
+   * Gives a message to the runtime; resolves with the runtime's id of it. Calls `taking` when nothing need be waited for
+   * any more; it throws when the message must not be given.
+   */
+  submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
+  abortUpstream(): Promise<unknown>;
+  /** The runtime has named a message that we had already named otherwise. */
+  onRenamed(runtimeMessageId: string, clientMessageId: string): void;
+  /** A turn that has ended for its client goes on in the runtime. */
+  onStuck(): void;
+  /** A message that had an id of ours could not be given to the runtime. */
+  onRefused(turn: Turn<Sender>, error: unknown): void;
+  onEnd(ending: TurnEnding, times: TurnTimes): void;
+  /** A message that waited, or was to be delivered into a turn, has been dropped; its turn has never begun. */
+  onCancelled(turn: Turn<Sender>, outcome: TurnOutcome): void;
+}
+
+/** Sends the messages of one session upstream, one turn at a time, and tells by the events how each went. */
+export interface TurnRunner {
+  readonly current: Turn<Sender> | undefined;
+  /** In the order in which they would run. */
+  readonly waiting: readonly Turn<Sender>[];
+  /** `first`: before all that wait. Rejects with `queue_full`, and with `draining` when the node closes. */
+  send(
+    sender: Sender,
+    parameters: Readonly<Record<string, unknown>>,
+    how: SendManner,
+    first?: boolean,
+  ): Promise<SentMessage>;
+  /** Delivers the message into the running turn; into none, it is sent. */
+  steer(sender: Sender, parameters: Readonly<Record<string, unknown>>, how: SendManner): Promise<SentMessage>;
+  /** Takes in messages that an earlier holder of the session had promised to run. */
+  restore(turns: readonly Turn<Sender>[]): void;
+  /** A turn that has not ended. */
+  find(id: string): Turn<Sender> | undefined;
+  /** Takes in an event before it is passed on. */
+  observe(type: string, data: unknown): void;
+  /** What an idle with this data ends, and how. */
+  ending(data: unknown): TurnEnding | undefined;
+  /** Takes in the end of a turn after it was passed on. */
+  idle(data: unknown): void;
+  /** Drops those turns that wait or are just about to be given to the runtime, and aborts what runs; what it ends. */
+  abort(which: (turn: Turn<Sender>) => boolean): Promise<readonly Turn<Sender>[]>;
+  /** The runtime has taken back the last of the messages that were to be delivered into the running turn, or all. */
+  unsteered(which: "last" | "all"): void;
+  /** The runtime has gone. */
+  interrupt(message: string): void;
+  /** The node is closing: the running turn is interrupted, others are refused unless they are promised, and so is every later one. */
+  stop(message: string): void;
+  /** Would an end now be that of a turn of this sender? `end`: how, if its events do not tell. */
+  serves(sender: Sender, end?: TurnOutcome["kind"]): boolean;
+  /** Has this sender another turn, that would not have ended then? */
+  waits(sender: Sender, end?: TurnOutcome["kind"]): boolean;
+  /** Has this sender any turn that has not ended? */
+  asks(sender: Sender): boolean;
+  /** Has a `session.error` of the running turn come? */
+  readonly failed: boolean;
+  /** Must a `session.error` of the running turn still come? */
+  readonly owesError: boolean;
+}

@@ -5,6 +5,7 @@ const refusals = new Set([
   "draining",
   "no_capacity",
   "held_elsewhere",
+  "fenced",
   "queue_full",
   "busy",
   "rate_limited",

@@ -31,8 +31,8 @@ export const freePorts = async (count: number): Promise<number> => {
 export interface GuideMachine extends AsyncDisposable {
   /** The guide's `spawnCLI`: a CLI of its own on this port. Rejects when the CLI ends before it listens. */
   readonly spawnCLI: (port: number) => Promise<void>;
-  /** A CLI on a free port, and the address for `newClient`. */
-  startCLI(): Promise<BareRuntime & { readonly cliUrl: string }>;
+  /** A CLI on a free port, and the address for `newClient`; `home`: on another one's state directory. */
+  startCLI(home?: string): Promise<BareRuntime & { readonly cliUrl: string }>;
   /** The guide's `new CopilotClient({ cliUrl })`. */
   readonly newClient: (cliUrl: string) => CopilotClient;
   /** Every CLI that was started and whose process lives, in the order of their start. */
@@ -46,8 +46,8 @@ export const openGuideMachine = async (): Promise<GuideMachine> => {
   const model = await startScriptedModel({ apiKey: modelKey });
   const started: BareRuntime[] = [];
   const clients: CopilotClient[] = [];
-  const start = async (args: readonly string[]): Promise<BareRuntime> => {
-    const cli = await startBareRuntime({ args });
+  const start = async (args: readonly string[], home?: string): Promise<BareRuntime> => {
+    const cli = await startBareRuntime({ args, ...(home !== undefined && { env: { COPILOT_HOME: home } }) });
     started.push(cli);
     return cli;
   };
@@ -60,8 +60,8 @@ export const openGuideMachine = async (): Promise<GuideMachine> => {
     spawnCLI: async (port) => {
       await start(["--port", String(port)]);
     },
-    async startCLI() {
-      const cli = await start([]);
+    async startCLI(home) {
+      const cli = await start([], home);
       return { ...cli, cliUrl: `127.0.0.1:${cli.port}` };
     },
     newClient(cliUrl) {

@@ -4,8 +4,11 @@
  * comes as an argument, and request handlers are functions without a web framework.
  */
 import type { CopilotClient, CopilotSession, SessionConfig } from "@github/copilot-sdk";
+import type { Redis } from "ioredis";
 
 export type GuideSessionConfig = Pick<SessionConfig, "model" | "provider">;
+/** What the guide uses of `new Redis()`. */
+export type GuideRedis = Pick<Redis, "set" | "get" | "del">;
 export type NewClient = (cliUrl: string) => CopilotClient;
 
 /** Pattern 1: one CLI per user. */
@@ -65,6 +68,50 @@ export async function resumeSessionWithAuth(
   }
   return sharedClient.resumeSession(sessionId, config);
 }
+
+/** Pattern 3: a session of several users, one at a time. */
+export async function withSessionLock<T>(
+  redis: GuideRedis,
+  sessionId: string,
+  fn: () => Promise<T>,
+  timeoutSec = 300,
+): Promise<T> {
+  const lockKey = `session-lock:${sessionId}`;
+  const lockId = crypto.randomUUID();
+
+  // Acquire lock
+  const acquired = await redis.set(lockKey, lockId, "EX", timeoutSec, "NX");
+  if (!acquired) {
+    throw new Error("Session is in use by another user");
+  }
+
+  try {
+    return await fn();
+  } finally {
+    // Release lock (only if we still own it)
+    const currentLock = await redis.get(lockKey);
+    if (currentLock === lockId) {
+      await redis.del(lockKey);
+    }
+  }
+}
+
+/** `POST /team-chat`: serialize access to shared session. */
+export const teamChatRoute =
+  (redis: GuideRedis, client: CopilotClient, config: GuideSessionConfig, timeoutSec?: number) =>
+  async (req: { readonly body: { readonly message: string } }) => {
+    const result = await withSessionLock(
+      redis,
+      "team-project-review",
+      async () => {
+        const session = await client.resumeSession("team-project-review", config);
+        return session.sendAndWait({ prompt: req.body.message });
+      },
+      timeoutSec,
+    );
+
+    return { content: result?.data.content };
+  };
 
 /** Route sessions to CLI servers. */
 export class CLILoadBalancer {

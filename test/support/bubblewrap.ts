@@ -1,14 +1,5 @@
-import { spawnSync } from "node:child_process";
 import { sandboxAbilities } from "../../src/fleet/sandbox/host.ts";
-
-const apt = (...args: readonly string[]): string => {
-  const { status, stderr, error } = spawnSync("apt-get", ["-qq", "-y", ...args], {
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-    encoding: "utf8",
-    timeout: 120_000,
-  });
-  return status === 0 ? "" : `\napt-get ${args.join(" ")}: ${error?.message ?? stderr}`;
-};
+import { installPackages } from "./debian.ts";
 
 /** What this host lacks for boxes as they are meant to be: a user id, a network and limits of their own. */
 const lacking = async (): Promise<string[]> => {
@@ -25,8 +16,7 @@ const lacking = async (): Promise<string[]> => {
  */
 export const needBoxes = async (): Promise<void> => {
   if ((await lacking()).length === 0) return;
-  const packages = ["install", "--no-install-recommends", "bubblewrap", "util-linux"];
-  const problem = process.platform === "linux" ? apt(...packages) && apt("update") + apt(...packages) : "";
+  const problem = installPackages("bubblewrap", "util-linux");
   const problems = await lacking();
   if (problems.length > 0)
     throw new Error(

@@ -18,7 +18,8 @@ import { continueNode, counterOf, stopNode, stopNodeAtPoint } from "../stopped-n
 import { promptFor } from "../talk.ts";
 import { createWorld, users, type World } from "../world.ts";
 
-const leaseTtlMs = 1_000;
+/** A busy machine may keep a node waiting for a while: it is to lose nothing then. */
+const leaseTtlMs = 3_000;
 /** So soon after it goes on a zombie's clients must be told. */
 const settleMs = 2_000;
 const hangMs = 30_000;

@@ -42,6 +42,8 @@ export interface FaultPlan {
   readonly world?: WorldOptions;
   /** So soon after a fault must what it concerns settle. */
   readonly settleMs: number;
+  /** No call may take longer, also one that meets several faults one after the other; 20 s unless told. */
+  readonly hangMs?: number;
   round(round: Round): Promise<void>;
   /** Is this the way in which a message may end here? `ran`: the history has it. Everything is, unless told. */
   readonly expects?: (attempt: Attempt, ran: boolean) => boolean;
@@ -83,7 +85,11 @@ export const runFaults = async (
   plan: FaultPlan,
 ): Promise<ScenarioResult> => {
   await using world = await createWorld(plan.world);
-  const load = startLoad(world, { clients, seed });
+  const load = startLoad(world, {
+    clients,
+    seed,
+    ...(plan.hangMs !== undefined && { hangMs: plan.hangMs }),
+  });
   const { journal, sessions, hangMs } = load;
   const random = createRandom(seed);
   const fault = (what: string): void => {

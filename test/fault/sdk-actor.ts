@@ -22,7 +22,8 @@ class LostConnection extends Error {
 
 /** On a connection that has ended nothing is sent any more. */
 const isClosed = (error: unknown): boolean =>
-  codeOf(error) === undefined && /closed|disposed|ended by the other party/i.test(messageOf(error));
+  codeOf(error) === undefined &&
+  /closed|disposed|not connected|ended by the other party/i.test(messageOf(error));
 const isBroken = (error: unknown): boolean => /ECONNRESET|EPIPE/.test(messageOf(error));
 const isRefusedConnection = (error: unknown): boolean => /ECONNREFUSED/.test(messageOf(error));
 

@@ -15,7 +15,8 @@ const mebibyte = 2 ** 20;
 const recycleTurns = 300;
 /** Figures of a bare runtime: a first session, each further one in memory, each turn. */
 const bare = { first: 110 * mebibyte, session: 3 * mebibyte, turn: 0.6 * mebibyte };
-const hangMs = 30_000;
+/** Whoever waits for a place does so for a minute at most. */
+const hangMs = 90_000;
 const sampleMs = 250;
 
 /** What the limits allow the runtimes to take: a generation that is ending beside the new one, and spares. */

@@ -34,6 +34,8 @@ export const killRuntime: Scenario = (options) =>
 const probeEveryMs = 500;
 /** The deadline of a probe. */
 const probeDeadlineMs = 5_000;
+/** A unit whose runtimes die one after the other waits up to so long for its next one. */
+const longestBackOffMs = 5_000;
 const settleMs = probeEveryMs + probeDeadlineMs + 2_000;
 
 /** Random runtimes hang: they are stopped, and nothing else tells so. */
@@ -41,6 +43,8 @@ export const hangRuntime: Scenario = (options) =>
   runFaults(options, {
     world: { config: { runtimes: { probeEvery: `${probeEveryMs}ms` } } },
     settleMs,
+    // A message that has not begun may wait for one hung runtime after the other.
+    hangMs: 3 * (settleMs + longestBackOffMs),
     async round({ world, load, random, fault }) {
       await runOn(random, { least: 100, most: 500 });
       const running = [...(await inUse(world))];

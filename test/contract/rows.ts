@@ -56,7 +56,7 @@ export const turn = (sessionId: string, over: Partial<NewTurn> = {}): TurnRow & 
   ...over,
 });
 
-export const replace = (path: string, text: string, mode = 0o600): FileChange => ({
+export const replace = (path: string, text: string, mode = 0o600): StoredEntry => ({
   kind: "file",
   path,
   mode,

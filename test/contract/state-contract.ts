@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { FileChange } from "../../src/store/store.ts";
+import type { Commit, FileChange } from "../../src/store/store.ts";
 import {
   append,
   directory,
@@ -305,6 +305,58 @@ export const stateContract = (here: Here): void => {
         }),
         { numRuns: 40, seed: 4 },
       );
+    });
+
+    it("stores a large commit whole or not at all: many entries, large files, each in place of what had its path", async () => {
+      const { store } = here();
+      const one = await held(store);
+      const many = (text: string) =>
+        Array.from({ length: 400 }, (_, at) => replace(`d/${at}`, `${text} ${at}`));
+      const large = (letter: string) => replace("large", letter.repeat(5 * 2 ** 20 + 1));
+      const first = [
+        directory("d"),
+        replace("log", "12345"),
+        large("a"),
+        replace("x", "a file"),
+        ...many("first"),
+      ];
+      await one.commit({ files: first });
+      const before = await one.texts();
+      expect(before).toEqual(texts(first));
+
+      const changed = [...many("second, longer"), large("b"), link("x", "/etc"), append("log", 5, "6")];
+      const refused: [string, Partial<Commit>][] = [
+        ["fenced", { files: changed, epoch: one.epoch - 1 }],
+        ["too_large", { files: changed, maxBytes: 100 }],
+        ["internal", { files: [...changed, append("new", 3, "x")] }],
+        ["internal", { files: [...changed, remove("../x")] }],
+        ["internal", { files: [...changed, replace("a//b", "x")] }],
+      ];
+      for (const [why, commit] of refused) {
+        await expect(one.commit(commit), why).rejects.toMatchObject(code(why));
+        expect(await one.texts()).toEqual(before);
+      }
+      const unit = { key: one.row.unit, maxBytes: 1e9, files: many("the unit's") };
+      const { sizeBytes } = await one.commit({ files: changed, unit });
+      const after = {
+        ...before,
+        ...texts([...many("second, longer"), large("b"), link("x", "/etc")]),
+        log: "123456",
+      };
+      expect(await one.texts()).toEqual(after);
+      const size = (value: string) => Buffer.byteLength(value);
+      const inAll = Object.entries(after).reduce(
+        (sum, [path, value]) => sum + (path === "d" ? 0 : size(value) - (path === "x" ? size("-> ") : 0)),
+        0,
+      );
+      expect(sizeBytes).toBe(inAll);
+      expect(texts(await store.state.files({ kind: "unit", key: one.row.unit }))).toEqual(texts(unit.files));
+
+      const { sizeBytes: left } = await one.commit({
+        files: [...many("").map(({ path }) => remove(path)), remove("large")],
+      });
+      expect(await one.texts()).toEqual({ d: "(directory)", log: "123456", x: "-> /etc" });
+      expect(left).toBe(6 + 4);
     });
 
     it("gives a file of many small appends back whole, through every compaction", async () => {

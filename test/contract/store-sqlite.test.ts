@@ -40,7 +40,7 @@ describe("the SQLite file", () => {
 
   it.each([
     { what: "a large file", count: 1, size: 21 * 2 ** 20, atLeast: 9 },
-    { what: "thousands of files", count: 3_000, size: 100, atLeast: 3_000 / 64 - 1 },
+    { what: "a tree of thousands of files", count: 3_000, size: 100, atLeast: 3_000 / 128 },
   ])("lets the node do other things while $what is stored, read and removed", async (given) => {
     await using dir = await tempDir("store");
     const store = await openStore(`sqlite:${join(dir.path, "squadron.db")}`);
@@ -70,6 +70,55 @@ describe("the SQLite file", () => {
       clearImmediate(timer);
       await store.close();
     }
+  });
+
+  it("lets others store in the midst of a large commit, of which nothing is left but what it brought", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "squadron.db");
+    const store = await openStore(`sqlite:${path}`);
+    using file = closing(new BetterSqlite(path));
+    const rows = file.db.prepare("select count(*) from files").pluck();
+    const [one, other] = [await held(store), await held(store)];
+    for (const round of [1, 2]) {
+      const files = Array.from({ length: 2_000 }, (_, at) => replace(`${at}`, `${round}`));
+      let stored = false;
+      const commit = one.commit({ files }).finally(() => {
+        stored = true;
+      });
+      let others = 0;
+      for (; !stored; others++) {
+        await other.commit({ files: [replace("log", `${others}`)] });
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await commit;
+      // One for each transaction of the large commit, or nearly so.
+      expect(others).toBeGreaterThanOrEqual(10);
+      expect(rows.get()).toBe(2_001);
+    }
+    await store.close();
+  });
+
+  it("loses what a node had written ahead of a commit over which it died, an hour later", async () => {
+    await using dir = await tempDir("store");
+    const path = join(dir.path, "squadron.db");
+    const clock = new ManualClock();
+    const store = await openStore(`sqlite:${path}`, { clock });
+    using file = closing(new BetterSqlite(path));
+    const insert = file.db.prepare(
+      "insert into files (kind, owner, path, mode, size, tail) values (?, ?, ?, 0, 0, 0)",
+    );
+    const left = file.db.prepare("select distinct owner from files order by owner").pluck();
+    const owner = `ahead/${clock.now()}/x`;
+    for (let at = 0; at < 300; at++) insert.run("session", owner, `${at}`);
+    insert.run("unit", `${owner}/replaced`, "a");
+    insert.run("session", "somebody's", "a");
+    await store.state.removeOrphans(10);
+    expect(left.all()).toHaveLength(3);
+    clock.advance(3_600_001);
+    insert.run("session", `ahead/${clock.now()}/y`, "a");
+    await store.state.removeOrphans(10);
+    expect(left.all()).toEqual([`ahead/${clock.now()}/y`, "somebody's"]);
+    await store.close();
   });
 
   it("is migrated once, however many open it at the same time", async () => {

@@ -16,7 +16,8 @@ const maxPathLength = 4_096;
 
 type Change<Kind extends FileChange["kind"]> = Extract<FileChange, { kind: Kind }>;
 
-interface Place {
+/** Whose files, in the columns of the table. */
+export interface Place {
   readonly kind: FileScope["kind"];
   readonly owner: string;
 }
@@ -37,6 +38,11 @@ const isInside = (path: string): boolean =>
   !path.includes("\0") &&
   path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 
+export const assertInside = (path: string): void => {
+  if (!isInside(path))
+    throw new SquadronError("internal", `${JSON.stringify(path)} is no path of a stored file.`);
+};
+
 const placed = ({ kind, owner }: Place, path: string | undefined) =>
   path === undefined
     ? sql`kind = ${kind} and owner = ${owner}`
@@ -50,7 +56,7 @@ const addChunk = (db: Kysely<Tables>, fileId: number, at: number, bytes: Uint8Ar
     db,
   );
 
-const addChunks = async (
+export const addChunks = async (
   db: Kysely<Tables>,
   fileId: number,
   start: number,
@@ -167,32 +173,38 @@ const columnsOf = (entry: StoredEntry): { size: number; mode: number; target: st
   }
 };
 
-/** Puts an entry in place of what has its path. */
-const put = async (db: Kysely<Tables>, place: Place, entry: StoredEntry, pace: Pace): Promise<number> => {
-  const { path } = entry;
+/** Within a transaction. A new entry, of a file without its bytes; its id. */
+export const insertEntry = async (db: Kysely<Tables>, place: Place, entry: StoredEntry): Promise<number> => {
+  assertInside(entry.path);
   const { size, mode, target } = columnsOf(entry);
-  const removed = await remove(db, place, path, pace);
   const { rows } = await sql<{ id: number }>`
     insert into files (kind, owner, path, entry, mode, size, target, tail)
-    values (${place.kind}, ${place.owner}, ${path}, ${entry.kind}, ${mode}, ${size}, ${target}, 0)
+    values (${place.kind}, ${place.owner}, ${entry.path}, ${entry.kind}, ${mode}, ${size}, ${target}, 0)
     returning id`.execute(db);
-  if (entry.kind === "file") for (const { id } of rows) await addChunks(db, id, 0, entry.bytes, pace);
-  return removed + size;
+  const [made] = rows;
+  if (made === undefined) throw new SquadronError("internal", `${entry.path} was not stored.`);
+  return made.id;
 };
 
-/** Within a transaction. By how many bytes the scope has grown; throws `internal` when a change does not fit. */
+/** Puts an entry in place of what has its path. */
+const put = async (db: Kysely<Tables>, place: Place, entry: StoredEntry, pace: Pace): Promise<number> => {
+  const removed = await remove(db, place, entry.path, pace);
+  const id = await insertEntry(db, place, entry);
+  if (entry.kind === "file") await addChunks(db, id, 0, entry.bytes, pace);
+  return removed + columnsOf(entry).size;
+};
+
+/** Within a transaction. By how many bytes the place has grown; throws `internal` when a change does not fit. */
 export const changeFiles = async (
   db: Kysely<Tables>,
-  scope: FileScope,
+  place: Place,
   changes: readonly FileChange[],
 ): Promise<number> => {
-  const place = placeOf(scope);
   const pace = createPace();
   let grown = 0;
   for (const change of changes) {
     await pace();
-    if (!isInside(change.path))
-      throw new SquadronError("internal", `${JSON.stringify(change.path)} is no path of a stored file.`);
+    assertInside(change.path);
     switch (change.kind) {
       case "append":
         grown += await append(db, place, change, pace);

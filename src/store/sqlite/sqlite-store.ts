@@ -19,7 +19,7 @@ export const openSqliteStore = async (path: string, clock: Clock, holder?: strin
 export const storeIn = (database: Database, clock: Clock, holder = newUuid()): Store => ({
   sessions: sessionsIn(database, clock),
   messageIds: messageIdsIn(database),
-  state: stateIn(database),
+  state: stateIn(database, clock),
   turns: turnsIn(database, holder),
   leases: leasesIn(database),
   keys: keysIn(database, clock),

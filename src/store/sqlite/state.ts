@@ -1,11 +1,12 @@
 import { type Kysely, sql } from "kysely";
+import type { Clock } from "../../kernel/clock.ts";
 import { SquadronError } from "../../kernel/errors.ts";
 import type { Isolation } from "../../kernel/isolation.ts";
 import type { FileScope, StateStore, TenantUsage, UnitCommit } from "../store.ts";
 import type { Database } from "./database.ts";
 import { sessionFenced } from "./fenced.ts";
-import { changeFiles } from "./files.ts";
 import { readFiles } from "./read-files.ts";
+import { applyStaged, clearStale, type Staged, withStaged } from "./staged.ts";
 import type { Tables } from "./tables.ts";
 import { endTurn, interruptTurns } from "./turns.ts";
 import { assertUnitEpoch, beginUnitEpoch, growUnit, removeOrphanedUnits } from "./units.ts";
@@ -21,14 +22,18 @@ const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit
 };
 
 /** Within a transaction. */
-const changeUnit = async (db: Kysely<Tables>, unit: UnitCommit): Promise<void> => {
+const changeUnit = async (
+  db: Kysely<Tables>,
+  unit: Omit<UnitCommit, "files">,
+  staged: Staged,
+): Promise<void> => {
   if (unit.epoch !== undefined) await assertUnitEpoch(db, unit.key, unit.epoch);
-  const grown = await changeFiles(db, { kind: "unit", key: unit.key }, unit.files);
+  const grown = await applyStaged(db, { kind: "unit", key: unit.key }, staged);
   assertFits("unit", await growUnit(db, unit, grown), grown, unit.maxBytes);
 };
 
 /** Tables `files`, `file_chunks` and `units`, and what `sessions` says of their files. */
-export const stateIn = (database: Database): StateStore => ({
+export const stateIn = (database: Database, clock: Clock): StateStore => ({
   acquire: (sessionId, at, keepTurn) =>
     database.passing(async (db) => {
       const { rows } = await sql<{ epoch: number; version: number }>`
@@ -44,7 +49,7 @@ export const stateIn = (database: Database): StateStore => ({
     ),
 
   commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, turns = [] }) =>
-    database.transaction(async (db) => {
+    withStaged(database, clock.now(), { session: files, unit: unit?.files ?? [] }, async (db, staged) => {
       // Of the rest only the old size says by how much it grows.
       const appended = files.reduce((sum, one) => sum + (one.kind === "append" ? one.bytes.length : 0), 0);
       const recorded =
@@ -57,7 +62,7 @@ export const stateIn = (database: Database): StateStore => ({
       const [session] = rows;
       if (session === undefined) throw sessionFenced();
 
-      const grown = await changeFiles(db, { kind: "session", id: sessionId }, files);
+      const grown = await applyStaged(db, { kind: "session", id: sessionId }, staged.session);
       const sizeBytes = session.sizeBytes - appended + grown;
       assertFits("session", sizeBytes, grown, maxBytes);
       if (grown !== appended)
@@ -66,7 +71,7 @@ export const stateIn = (database: Database): StateStore => ({
       if (unit !== undefined) {
         if (unit.key !== session.unit)
           throw new SquadronError("internal", "A session can only change the files of its own unit.");
-        await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation });
+        await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation }, staged.unit);
       }
       for (const turn of turns) await endTurn(db, turn, sql`session_id = ${sessionId}`);
       return { version: version + 1, sizeBytes };
@@ -74,7 +79,10 @@ export const stateIn = (database: Database): StateStore => ({
 
   acquireUnit: (key) => database.query((db) => beginUnitEpoch(db, key)),
 
-  commitUnit: (unit) => database.transaction((db) => changeUnit(db, unit)),
+  commitUnit: (unit) =>
+    withStaged(database, clock.now(), { session: [], unit: unit.files }, (db, staged) =>
+      changeUnit(db, unit, staged.unit),
+    ),
 
   files: (scope) => database.query((db) => readFiles(db, scope)),
 
@@ -95,5 +103,8 @@ export const stateIn = (database: Database): StateStore => ({
     return rows;
   },
 
-  removeOrphans: (limit) => database.transaction((db) => removeOrphanedUnits(db, { limit })),
+  async removeOrphans(limit) {
+    await clearStale(database, clock.now());
+    return database.transaction((db) => removeOrphanedUnits(db, { limit }));
+  },
 });

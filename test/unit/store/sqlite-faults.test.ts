@@ -125,7 +125,10 @@ describe("an error at any statement of a transaction leaves nothing of it", () =
         if (++count === statement) throw new Error("broken by the test");
         return result;
       });
-    return { store: storeIn({ ...database, transaction }, new ManualClock()), reached: () => count };
+    return {
+      store: storeIn({ ...database, transaction, passing: transaction }, new ManualClock()),
+      reached: () => count,
+    };
   };
 
   const prepare = async (): Promise<{ one: Held; row: ReturnType<typeof turn> }> => {

@@ -15,6 +15,7 @@ import { createModelCatalog } from "./models/catalog.ts";
 import { githubRoute } from "./models/grant.ts";
 import { createModelGateway } from "./models/model-gateway.ts";
 import { openSdkPort, type SdkPort } from "./sdk-port/sdk-port.ts";
+import { fileBoundsOf } from "./sessions/file-bounds.ts";
 import { takeFormerUnits } from "./sessions/former-units.ts";
 import type { Janitor } from "./sessions/janitor.ts";
 import { createUnitStates } from "./sessions/unit-state.ts";
@@ -124,13 +125,13 @@ const build = async (
     statePath: config.state.path,
     clock,
     log,
-    maxBytes: config.defaults.limits.maxSizeBytes,
+    bounds: fileBoundsOf(config.defaults),
   });
   const units = createUnitStates({
     store,
     holdings: coordination.holdings,
     log,
-    maxBytes: config.defaults.limits.maxSizeBytes,
+    bounds: fileBoundsOf(config.defaults),
   });
   const fleet = createFleet({
     config: config.runtimes,

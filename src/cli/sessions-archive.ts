@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { type Config, policyOf } from "../config/config.ts";
 import { isPrincipalName, principalNameForm } from "../config/principal-name.ts";
 import { systemClock } from "../kernel/clock.ts";
+import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { importSessions } from "../sessions/import-all.ts";
 import {
   type ArchiveOwner,
@@ -63,7 +64,7 @@ const take = async (
         directory,
         owner,
         isolation: policy.isolation,
-        maxBytes: policy.limits.maxSizeBytes,
+        bounds: fileBoundsOf(policy),
       };
       const imported: Imported[] = [];
       const skipped: { directory: string; reason: string }[] = [];

@@ -63,6 +63,8 @@ export interface Policy {
     readonly callbackTimeoutMs: number;
     /** Files of one session in the store; the same for those of a unit. */
     readonly maxSizeBytes: number;
+    /** Files, directories and links among them; the same for a unit. */
+    readonly maxFiles: number;
     readonly sessionsPerUser?: number;
     readonly sessionsPerTenant?: number;
     /** Sessions in runtimes at once. */

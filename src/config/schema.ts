@@ -98,6 +98,7 @@ export const policySchema = section({
     queueLength: whole(1, 100_000).default(100),
     callbackTimeout: duration(1_000).default(120_000),
     maxSize: size(mebibyte, tebibyte).default(256 * mebibyte),
+    maxFiles: whole(100, 1_000_000).default(50_000),
     sessionsPerUser: count().exactOptional(),
     sessionsPerTenant: count().exactOptional(),
     livePerTenant: count().exactOptional(),

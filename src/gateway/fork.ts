@@ -1,6 +1,7 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { newId, newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
+import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { recordAfterLeaving } from "../sessions/record.ts";
 import { eraseFrom, storeMade } from "../sessions/session-state.ts";
 import type { GatewayServices } from "./gateway-services.ts";
@@ -64,7 +65,7 @@ export const forkSession = async (
       clock,
       runtime,
       session: result.sessionId,
-      maxBytes: policy.limits.maxSizeBytes,
+      bounds: fileBoundsOf(policy),
     });
   } catch (error) {
     // Without its history it would be another session.

@@ -3,6 +3,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import { type SquadronError, toSquadronError } from "../kernel/errors.ts";
 import type { Unit } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
+import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
 import { unite } from "./declarations.ts";
@@ -72,7 +73,7 @@ export const createSessionHost = (options: {
         clock,
         units: services.units,
         session: row.id,
-        maxBytes: policy.limits.maxSizeBytes,
+        bounds: fileBoundsOf(policy),
         record: () => upstream.held.pending,
         onFenced: () => metrics.writeFenced(),
         watch: told,

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import type { Clock } from "../kernel/clock.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { openWorkingCopy } from "./working-copy.ts";
 
 /** Rows looked at in one go. */
@@ -27,9 +28,9 @@ export const takeFormerUnits = async (options: {
   readonly statePath: string;
   readonly clock: Clock;
   readonly log: Log;
-  readonly maxBytes: number;
+  readonly bounds: FileBounds;
 }): Promise<number> => {
-  const { store, statePath, clock, log, maxBytes } = options;
+  const { store, statePath, clock, log, bounds } = options;
   const units = join(resolve(statePath), "units");
   if (!existsSync(units)) return 0;
   let taken = 0;
@@ -47,8 +48,8 @@ export const takeFormerUnits = async (options: {
         ignore: (name: string) => name.endsWith(".lock"),
         isLog: (name: string) => name === "events.jsonl",
       };
-      const { files } = await openWorkingCopy({ roots: [root], maxBytes }).changes();
-      await store.state.commit({ sessionId: id, ...held, files, maxBytes });
+      const { files } = await openWorkingCopy({ roots: [root], bounds }).changes();
+      await store.state.commit({ sessionId: id, ...held, files, maxBytes: bounds.maxBytes });
       taken++;
     }
     cursor = page.next;

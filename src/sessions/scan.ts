@@ -2,6 +2,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import { SquadronError } from "../kernel/errors.ts";
 import { createPace } from "../kernel/pace.ts";
 import type { FileChange } from "../store/store.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { hashOf, type Known, type KnownFile, known, sameFacts } from "./known-file.ts";
 import {
   closeDirectory,
@@ -48,7 +49,6 @@ interface Level {
   readonly depth: number;
 }
 
-const maxFiles = 10_000;
 const maxDepth = 64;
 /** As in the store. */
 const maxPathLength = 4_096;
@@ -79,11 +79,13 @@ const unreadable = (cause: unknown): SquadronError =>
     { cause },
   );
 
-const tooLarge = (what: string, limit: number): SquadronError =>
+const tooLarge = (what: string, limit: number, raise?: string): SquadronError =>
   new SquadronError(
     "too_large",
-    `There are more than ${limit} ${what} in the session's files; remove some or begin a new session.`,
-    { details: { limit, what } },
+    raise === undefined
+      ? `There are more than ${limit} ${what} in the session's files; remove or move some.`
+      : `There are more than ${limit} ${what} in the session's files, or those of its unit, which is what ${raise} allows; remove some, or have it raised.`,
+    { details: { limit, what, ...(raise !== undefined && { setting: raise }) } },
   );
 
 const fileIn = (entries: ReadonlyMap<string, Known>, path: string): KnownFile | undefined => {
@@ -111,7 +113,7 @@ export const openRoot = ({ base, path }: Root): Directory | undefined => {
  */
 export const scan = async (
   roots: readonly Root[],
-  maxBytes: number,
+  { maxBytes, maxFiles }: FileBounds,
   stored: ReadonlyMap<string, Known>,
 ): Promise<Scan> => {
   const pace = createPace();
@@ -124,11 +126,11 @@ export const scan = async (
   const count = (path: string, bytes: number): void => {
     bytesRead += bytes - (readOf.get(path) ?? 0);
     readOf.set(path, bytes);
-    if (bytesRead > maxBytes) throw tooLarge("bytes", maxBytes);
+    if (bytesRead > maxBytes) throw tooLarge("bytes", maxBytes, "limits.maxSize");
   };
 
   const assertFits = ({ size }: FileFacts): void => {
-    if (size > maxBytes) throw tooLarge("bytes", maxBytes);
+    if (size > maxBytes) throw tooLarge("bytes", maxBytes, "limits.maxSize");
   };
 
   const leaveAsStored = (path: string): void => {
@@ -262,13 +264,13 @@ export const scan = async (
     const { root, directory, below, depth } = level;
     if (depth > maxDepth) throw tooLarge("levels", maxDepth);
     const entries = await entriesOf(directory, maxFiles, pace);
-    if (entries === undefined) throw tooLarge("files", maxFiles);
+    if (entries === undefined) throw tooLarge("files", maxFiles, "limits.maxFiles");
     const databases = new Set<string>();
     const directories: string[] = [];
     for (const { name, kind } of entries) {
       const path = `${below}${name}`;
       if (root.ignore(path)) continue;
-      if (++looked > maxFiles) throw tooLarge("files", maxFiles);
+      if (++looked > maxFiles) throw tooLarge("files", maxFiles, "limits.maxFiles");
       if (root.prefix.length + path.length > maxPathLength)
         throw tooLarge("characters in a path", maxPathLength);
       await pace();

@@ -7,6 +7,7 @@ import { newUuid } from "../kernel/ids.ts";
 import type { Isolation } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import type { NewSession, OwnedSession, Store, StoredEntry, StoredFile } from "../store/store.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { beginOf, logPath, renamedLog, renamedWorkspace, workspacePath } from "./history-ids.ts";
 import { recordOfLog } from "./history-record.ts";
 import { newSession } from "./new-session.ts";
@@ -42,12 +43,12 @@ const unusable = (message: string, cause?: unknown): SquadronError =>
   new SquadronError("invalid_request", message, cause === undefined ? {} : { cause });
 
 /** Follows no link below the directory. Rejects with `too_large`, or with `invalid_request` when it cannot be read. */
-const readDirectory = async (directory: string, maxBytes: number): Promise<readonly StoredEntry[]> => {
+const readDirectory = async (directory: string, bounds: FileBounds): Promise<readonly StoredEntry[]> => {
   const base = await realpath(directory).catch((error: unknown) => {
     throw unusable(`There is no directory ${directory}.`, error);
   });
   const roots = [{ base, path: [], prefix: "", ignore: isPassing, isLog: isSessionLog }];
-  const { files } = await openWorkingCopy({ roots, maxBytes }).changes();
+  const { files } = await openWorkingCopy({ roots, bounds }).changes();
   return files.filter((change) => change.kind !== "append" && change.kind !== "remove");
 };
 
@@ -79,7 +80,7 @@ export interface ImportOptions {
   readonly owner: ArchiveOwner;
   readonly isolation: Isolation;
   /** Of the session's files. */
-  readonly maxBytes: number;
+  readonly bounds: FileBounds;
   readonly name?: string;
 }
 
@@ -97,8 +98,8 @@ export interface Imported {
  * nothing is kept then.
  */
 export const importSession = async (options: ImportOptions): Promise<Imported> => {
-  const { store, clock, directory, owner, isolation, maxBytes } = options;
-  const files = await readDirectory(directory, maxBytes);
+  const { store, clock, directory, owner, isolation, bounds } = options;
+  const files = await readDirectory(directory, bounds);
   const log = logOf(files);
   const begin = beginOf(log);
   if (begin === undefined)
@@ -120,7 +121,12 @@ export const importSession = async (options: ImportOptions): Promise<Imported> =
     const taken = await store.state.acquire(id, now);
     if (taken === undefined) throw new SquadronError("session_deleted", "The session was deleted meanwhile.");
     const changes = renamed(files, begin.id, id);
-    const { sizeBytes } = await store.state.commit({ sessionId: id, ...taken, files: changes, maxBytes });
+    const { sizeBytes } = await store.state.commit({
+      sessionId: id,
+      ...taken,
+      files: changes,
+      maxBytes: bounds.maxBytes,
+    });
     await store.sessions.update(id, { createdUpstream: true });
     return { session: { ...session, createdUpstream: true }, name, files: countOf(files), sizeBytes };
   } catch (error) {
@@ -186,7 +192,7 @@ export const exportSession = async (options: {
     await restoreFiles({
       roots: [{ base, path: [partial], prefix: "", ignore: () => false, isLog: isSessionLog }],
       files: renamed(files, begin.id, id),
-      maxBytes: Number.MAX_SAFE_INTEGER,
+      bounds: { maxBytes: Number.MAX_SAFE_INTEGER, maxFiles: Number.MAX_SAFE_INTEGER },
       owner: undefined,
     });
     await rename(join(base, partial), directory);

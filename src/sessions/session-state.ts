@@ -2,6 +2,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Commit, Store, TurnEnd } from "../store/store.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { type HistoryWatch, tellRestored, tellStored } from "./history-watch.ts";
 import { sessionRoots } from "./roots.ts";
 import type { UnitStates } from "./unit-state.ts";
@@ -62,13 +63,13 @@ export const storeMade = async (options: {
   readonly clock: Clock;
   readonly runtime: Runtime;
   readonly session: string;
-  readonly maxBytes: number;
+  readonly bounds: FileBounds;
 }): Promise<void> => {
-  const { store, clock, runtime, session, maxBytes } = options;
+  const { store, clock, runtime, session, bounds } = options;
   const taken = await store.state.acquire(session, clock.now());
   if (taken === undefined) throw new SquadronError("session_deleted", "The session has been deleted.");
-  const { files } = await openWorkingCopy({ roots: sessionRoots(runtime, session), maxBytes }).changes();
-  await store.state.commit({ sessionId: session, ...taken, files, maxBytes });
+  const { files } = await openWorkingCopy({ roots: sessionRoots(runtime, session), bounds }).changes();
+  await store.state.commit({ sessionId: session, ...taken, files, maxBytes: bounds.maxBytes });
 };
 
 /** Removes what the box of a runtime has of a session that is no more. */
@@ -80,7 +81,7 @@ export const createSessionState = (options: {
   readonly clock: Clock;
   readonly units: UnitStates;
   readonly session: string;
-  readonly maxBytes: number;
+  readonly bounds: FileBounds;
   /** The turn that is about to begin: it is this holder's. */
   readonly nextTurn: () => string | undefined;
   /** What the record has become since it was stored last, which a commit carries. */
@@ -90,7 +91,7 @@ export const createSessionState = (options: {
   readonly watch: HistoryWatch;
   readonly at?: (point: StatePoint) => void;
 }): SessionState => {
-  const { store, clock, units, session, maxBytes, watch, at = () => undefined } = options;
+  const { store, clock, units, session, bounds, watch, at = () => undefined } = options;
   let place: Place | undefined;
   /** Where the session was last, if its files are still there. */
   let left: Place | undefined;
@@ -120,7 +121,7 @@ export const createSessionState = (options: {
         epoch: here.epoch,
         version: here.version,
         files: changes.files,
-        maxBytes,
+        maxBytes: bounds.maxBytes,
         ...(unit !== undefined && { unit }),
         ...(record !== undefined && { record: { ...record.patch, at: clock.now() } }),
         turns,
@@ -179,7 +180,7 @@ export const createSessionState = (options: {
         const copy = await restoreFiles({
           roots: sessionRoots(runtime, session),
           files,
-          maxBytes,
+          bounds,
           owner: runtime.owner,
         });
         at("restore.written");

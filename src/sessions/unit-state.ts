@@ -3,6 +3,7 @@ import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Commit, Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { unitRoots } from "./roots.ts";
 import { keepsFiles } from "./unit.ts";
 import { restoreFiles, type WorkingCopy } from "./working-copy.ts";
@@ -37,9 +38,9 @@ export const createUnitStates = (options: {
   readonly holdings: Holdings;
   readonly log: Log;
   /** Bytes that a unit's files may have. */
-  readonly maxBytes: number;
+  readonly bounds: FileBounds;
 }): UnitStates => {
-  const { store, holdings, log, maxBytes } = options;
+  const { store, holdings, log, bounds } = options;
   const kept = new Map<string, Kept>();
 
   const carry: UnitStates["carry"] = (runtime, commit) => {
@@ -52,7 +53,7 @@ export const createUnitStates = (options: {
         key: runtime.unit.key,
         epoch: unit.epoch,
         files: changes.files,
-        maxBytes,
+        maxBytes: bounds.maxBytes,
       });
       changes.accept();
       return result;
@@ -69,7 +70,7 @@ export const createUnitStates = (options: {
       try {
         const epoch = await store.state.acquireUnit(key);
         const files = await store.state.files({ kind: "unit", key });
-        const copy = await restoreFiles({ roots: unitRoots(runtime), files, maxBytes, owner: runtime.owner });
+        const copy = await restoreFiles({ roots: unitRoots(runtime), files, bounds, owner: runtime.owner });
         if (runtime.gone)
           throw new SquadronError("runtime_gone", "The runtime ended before it had its files.");
         holding.lost.throwIfAborted();

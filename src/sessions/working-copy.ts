@@ -1,6 +1,7 @@
 import { SquadronError } from "../kernel/errors.ts";
 import { createPace, type Pace } from "../kernel/pace.ts";
 import type { FileChange, StoredEntry } from "../store/store.ts";
+import type { FileBounds } from "./file-bounds.ts";
 import { hashOf, type Known, type KnownFile, known } from "./known-file.ts";
 import { cut, enterOrMake, link, type Owner, remove, setMode, write } from "./safe-changes.ts";
 import { closeDirectory, type Directory, enter, openDirectory } from "./safe-directory.ts";
@@ -28,13 +29,13 @@ export interface WorkingCopy {
 
 const createCopy = (
   roots: readonly Root[],
-  maxBytes: number,
+  bounds: FileBounds,
   start: ReadonlyMap<string, Known>,
 ): WorkingCopy => {
   let stored = start;
   return {
     async changes() {
-      const { now, files } = await scan(roots, maxBytes, stored);
+      const { now, files } = await scan(roots, bounds, stored);
       return {
         files,
         accept() {
@@ -43,7 +44,7 @@ const createCopy = (
       };
     },
     async takeBack() {
-      const seen = await scan(roots, maxBytes, stored).catch((error: unknown) => {
+      const seen = await scan(roots, bounds, stored).catch((error: unknown) => {
         if (error instanceof SquadronError) return undefined;
         throw error;
       });
@@ -86,8 +87,8 @@ const cutAt = (
 /** A working copy of what lies in these roots, none of which is stored. */
 export const openWorkingCopy = (options: {
   readonly roots: readonly Root[];
-  readonly maxBytes: number;
-}): WorkingCopy => createCopy(options.roots, options.maxBytes, new Map());
+  readonly bounds: FileBounds;
+}): WorkingCopy => createCopy(options.roots, options.bounds, new Map());
 
 /** What then lies in the directory by this name. */
 const put = async (
@@ -160,12 +161,12 @@ export const removeRoots = async (roots: readonly Root[]): Promise<void> => {
  * first. Rejects with `runtime_gone` when the disk is.
  */
 export const restoreFiles = async (options: {
+  readonly bounds: FileBounds;
   readonly roots: readonly Root[];
   readonly files: readonly StoredEntry[];
-  readonly maxBytes: number;
   readonly owner: Owner | undefined;
 }): Promise<WorkingCopy> => {
-  const { roots, files, maxBytes, owner } = options;
+  const { roots, files, bounds, owner } = options;
   const pace = createPace();
   const stored = new Map<string, Known>();
   for (const root of roots) {
@@ -191,5 +192,5 @@ export const restoreFiles = async (options: {
       chain.reverse().forEach(closeDirectory);
     }
   }
-  return createCopy(roots, maxBytes, stored);
+  return createCopy(roots, bounds, stored);
 };

@@ -227,6 +227,26 @@ describe("session.shell.exec", () => {
   });
 });
 
+describe("a working directory with more files than limits.maxFiles", () => {
+  it("ends the turn, which says what to raise, and goes on from what is stored", async () => {
+    const squadron = await open({ limits: { maxFiles: 200 } });
+    const session = await squadron.client("alice").createSession({
+      sessionId: "s",
+      onPermissionRequest: async () => ({ kind: "approve-once" }),
+    });
+    const bash = (command: string): string =>
+      `[[call bash ${JSON.stringify({ command, description: "does it" })}]]`;
+    await session.sendAndWait(bash("echo kept > kept"));
+    await expect(
+      session.sendAndWait(bash("mkdir many; cd many; for i in $(seq 300); do ln -s x $i; done")),
+    ).rejects.toThrow(/more than 200 files.*limits\.maxFiles/);
+    await killRuntimes(squadron);
+    const left = (await session.sendAndWait(bash("ls")))?.data.content;
+    expect(left).toContain("kept");
+    expect(left).not.toContain("many");
+  });
+});
+
 describe("work that no message in the node's queue has begun", () => {
   const begin = {
     "session.sendMessages": { messages: [{ prompt: "[[hold go]] [[echo done]]" }] },

@@ -174,7 +174,13 @@ describe("a session whose model was changed", () => {
     await client.stop();
     const store = await openStore(`sqlite:${join(directory.path, "squadron.db")}`);
     const source = join(runtime.home, "session-state", "switched");
-    const given = { store, clock: systemClock, directory: source, owner: alice, maxBytes: 1e7 };
+    const given = {
+      store,
+      clock: systemClock,
+      directory: source,
+      owner: alice,
+      bounds: { maxBytes: 1e7, maxFiles: 1_000 },
+    };
     await importSession({ ...given, isolation: "shared" }).finally(() => store.close());
 
     await using node = await startHere();
@@ -208,7 +214,7 @@ describe("importing", () => {
       directory: source,
       owner: alice,
       isolation: "user",
-      maxBytes: 1e6,
+      bounds: { maxBytes: 1e6, maxFiles: 1_000 },
       ...options,
     });
   const filesOf = async (id: string) =>
@@ -308,7 +314,13 @@ describe("importing", () => {
     symlinkSync(makeSource({ "events.jsonl": lines(start) }), join(state, "linked"));
     writeFileSync(join(state, "file"), "");
     await take(makeSource({ "events.jsonl": lines(start) }), { name: "taken" });
-    const all = { store, clock: systemClock, owner: alice, isolation: "user", maxBytes: 1e6 } as const;
+    const all = {
+      store,
+      clock: systemClock,
+      owner: alice,
+      isolation: "user",
+      bounds: { maxBytes: 1e6, maxFiles: 1_000 },
+    } as const;
     const outcomes = async (source: string) => {
       const seen: unknown[] = [];
       for await (const one of importSessions({ ...all, directory: source }))

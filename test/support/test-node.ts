@@ -96,6 +96,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
       queueLength: 100,
       callbackTimeoutMs: 120_000,
       maxSizeBytes: 256 * 2 ** 20,
+      maxFiles: 50_000,
       ...options.limits,
     },
     allow: {

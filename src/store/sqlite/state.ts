@@ -16,8 +16,8 @@ const assertFits = (scope: FileScope["kind"], size: number, grown: number, limit
   if (grown <= 0 || size <= limit) return;
   throw new SquadronError(
     "too_large",
-    `The files of this ${scope} would have ${size} bytes, more than the ${limit} that it may have; remove some, or begin a new session.`,
-    { details: { limit, size, scope } },
+    `The files of this ${scope} would have ${size} bytes, more than the ${limit} that limits.maxSize allows; remove some, or have it raised${scope === "session" ? ", or begin a new session" : ""}.`,
+    { details: { limit, size, scope, setting: "limits.maxSize" } },
   );
 };
 

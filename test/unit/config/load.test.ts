@@ -62,6 +62,7 @@ describe("the configuration", () => {
             queueLength: 100,
             callbackTimeoutMs: 120_000,
             maxSizeBytes: 268_435_456,
+            maxFiles: 50_000,
           },
           allow: {
             all: false,
@@ -153,7 +154,7 @@ runtimes:
   sandbox: { kind: bubblewrap, network: none, memory: 1GiB, processes: 64, cpus: 0.5 }
 defaults:
   sessions: { ttl: 400d }
-  limits: { maxSize: 1GiB, sessionsPerUser: 10, sessionsPerTenant: 1000, livePerTenant: 20 }
+  limits: { maxSize: 1GiB, maxFiles: 2000, sessionsPerUser: 10, sessionsPerTenant: 1000, livePerTenant: 20 }
 tenants: { acme: { sessions: { ttl: 1h }, limits: { sessionsPerUser: 3 } } }
 `);
       expect(config.node.drainTimeoutMs).toBe(90_000);
@@ -168,6 +169,7 @@ tenants: { acme: { sessions: { ttl: 1h }, limits: { sessionsPerUser: 3 } } }
       expect(config.defaults.sessions.ttlMs).toBe(400 * 86_400_000);
       expect(config.defaults.limits).toMatchObject({
         maxSizeBytes: 2 ** 30,
+        maxFiles: 2_000,
         sessionsPerUser: 10,
         sessionsPerTenant: 1000,
         livePerTenant: 20,

@@ -8,6 +8,7 @@ import type { ClientLink, Connection } from "../../../src/gateway/vocabulary.ts"
 import { SquadronError } from "../../../src/kernel/errors.ts";
 import type { Unit } from "../../../src/kernel/isolation.ts";
 import type { ModelGateway } from "../../../src/models/model-gateway.ts";
+import { fileBoundsOf } from "../../../src/sessions/file-bounds.ts";
 import { createUnitStates } from "../../../src/sessions/unit-state.ts";
 import { openStore } from "../../../src/store/open-store.ts";
 import type { Store } from "../../../src/store/store.ts";
@@ -172,7 +173,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
     config,
     clock,
     store,
-    units: createUnitStates({ store, holdings, log, maxBytes: config.defaults.limits.maxSizeBytes }),
+    units: createUnitStates({ store, holdings, log, bounds: fileBoundsOf(config.defaults) }),
     holdings,
     fleet,
     log,

@@ -189,7 +189,13 @@ describe("a session whose runtime does not behave", () => {
 
   it("answers a message although the runtime never takes it", async () => {
     await using node = await startFakeNode({
-      limits: { turnTimeoutMs: 1_000, queueLength: 10, callbackTimeoutMs: 1_000, maxSizeBytes: 1_000_000 },
+      limits: {
+        turnTimeoutMs: 1_000,
+        queueLength: 10,
+        callbackTimeoutMs: 1_000,
+        maxSizeBytes: 1_000_000,
+        maxFiles: 1_000,
+      },
     });
     const one = node.connect();
     await one.request("session.create", { sessionId: "s" });

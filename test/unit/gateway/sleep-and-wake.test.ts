@@ -23,7 +23,13 @@ const listening = (): { readonly seen: string[]; readonly link: Partial<ClientLi
 };
 
 const small = {
-  limits: { turnTimeoutMs: 60_000, queueLength: 10, callbackTimeoutMs: 1_000, maxSizeBytes: 1_000 },
+  limits: {
+    turnTimeoutMs: 60_000,
+    queueLength: 10,
+    callbackTimeoutMs: 1_000,
+    maxSizeBytes: 1_000,
+    maxFiles: 1_000,
+  },
 };
 
 /** Puts a file among those of the session in its runtime; returns the directory. */
@@ -120,7 +126,13 @@ describe("a session that is woken", () => {
 
   it("is not given a message whose turn has ended meanwhile", async () => {
     await using node = await startFakeNode({
-      limits: { turnTimeoutMs: 1_000, queueLength: 10, callbackTimeoutMs: 1_000, maxSizeBytes: 1_000_000 },
+      limits: {
+        turnTimeoutMs: 1_000,
+        queueLength: 10,
+        callbackTimeoutMs: 1_000,
+        maxSizeBytes: 1_000_000,
+        maxFiles: 1_000,
+      },
     });
     const one = node.connect();
     await one.request("session.create", { sessionId: "s" });

@@ -16,6 +16,7 @@ export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
     queueLength: 100,
     callbackTimeoutMs: 120_000,
     maxSizeBytes: 256 * 2 ** 20,
+    maxFiles: 50_000,
   },
   allow: {
     all: false,

@@ -60,12 +60,17 @@ describe("a directory that somebody else may change", () => {
     try {
       await within(once(child.stdout, "data"), { what: "links come and go" });
       for (let round = 0; round < 400; round++) {
-        const seen = await openWorkingCopy({ roots, maxBytes: 1e6 })
+        const seen = await openWorkingCopy({ roots, bounds: { maxBytes: 1e6, maxFiles: 1_000 } })
           .changes()
           .catch(() => ({ files: [] }));
         expect(seen.files.filter(({ path }) => path === "secret")).toEqual([]);
         // Under such an attack it may fail; it must not go elsewhere.
-        await restoreFiles({ roots, files, maxBytes: 1e6, owner: undefined }).catch(() => undefined);
+        await restoreFiles({
+          roots,
+          files,
+          bounds: { maxBytes: 1e6, maxFiles: 1_000 },
+          owner: undefined,
+        }).catch(() => undefined);
       }
     } finally {
       child.kill("SIGKILL");

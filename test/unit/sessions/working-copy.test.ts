@@ -33,6 +33,7 @@ import { within } from "../../support/wait.ts";
 type Files = Map<string, StoredEntry>;
 
 const maxBytes = 1_000_000;
+const bounds = { maxBytes, maxFiles: 10_000 };
 const below = [".copilot", "session-state", "s"] as const;
 
 const rootAt = (base: string, path: readonly string[] = below): Root => ({
@@ -267,7 +268,7 @@ describe("a working copy", () => {
         await using directory = await tempDir("copy");
         const base = join(directory.path, ...below);
         mkdirSync(base, { recursive: true });
-        const copy = openWorkingCopy({ roots: [rootAt(directory.path)], maxBytes });
+        const copy = openWorkingCopy({ roots: [rootAt(directory.path)], bounds });
         const model: Files = new Map();
         const commit = async (): Promise<void> => {
           const changes = await copy.changes();
@@ -286,7 +287,7 @@ describe("a working copy", () => {
         const restored = await restoreFiles({
           roots: [rootAt(elsewhere.path)],
           files: stored(model),
-          maxBytes,
+          bounds,
           owner: undefined,
         });
         const there = join(elsewhere.path, ...below);
@@ -302,7 +303,7 @@ describe("a working copy", () => {
     const copy = await restoreFiles({
       roots: [rootAt(directory.path)],
       files: [file("events.jsonl", "one\n")],
-      maxBytes,
+      bounds,
       owner: undefined,
     });
     const log = join(directory.path, ...below, "events.jsonl");
@@ -330,7 +331,7 @@ describe("a working copy", () => {
         await using directory = await tempDir("copy");
         const base = join(directory.path, ...below);
         mkdirSync(base, { recursive: true });
-        const copy = openWorkingCopy({ roots: [rootAt(directory.path)], maxBytes });
+        const copy = openWorkingCopy({ roots: [rootAt(directory.path)], bounds });
         const model: Files = new Map();
         for (const [at, one] of steps.entries()) {
           if (one.do === "commit") {
@@ -356,7 +357,7 @@ describe("a working copy", () => {
     const copy = await restoreFiles({
       roots: [rootAt(directory.path)],
       files,
-      maxBytes,
+      bounds,
       owner: undefined,
     });
     const log = join(directory.path, ...below, "events.jsonl");
@@ -382,7 +383,7 @@ describe("a working copy", () => {
       const copy = await restoreFiles({
         roots: [rootAt(directory.path)],
         files: [file("events.jsonl", "one\n")],
-        maxBytes,
+        bounds,
         owner: undefined,
       });
       spoil(join(directory.path, ...below, "events.jsonl"));
@@ -397,7 +398,7 @@ describe("a working copy", () => {
     const copy = await restoreFiles({
       roots: [rootAt(directory.path)],
       files: [file("session.db", Buffer.concat([page, page]))],
-      maxBytes,
+      bounds,
       owner: undefined,
     });
     const fd = openSync(database, "r+");
@@ -416,7 +417,7 @@ describe("a working copy", () => {
     await using directory = await tempDir("copy");
     const data = join(directory.path, "data.jsonl");
     const root: Root = { ...rootAt(directory.path, []), isLog: () => false };
-    const copy = openWorkingCopy({ roots: [root], maxBytes });
+    const copy = openWorkingCopy({ roots: [root], bounds });
     const model: Files = new Map();
     const storedText = async (): Promise<string | undefined> => {
       const changes = await copy.changes();
@@ -446,7 +447,7 @@ describe("a working copy", () => {
     await restoreFiles({
       roots: [rootAt(directory.path)],
       files: [file("plan.md", "new", 0o640)],
-      maxBytes,
+      bounds,
       owner: undefined,
     });
     expect(readdirSync(base)).toEqual(["plan.md"]);
@@ -458,7 +459,7 @@ describe("a working copy", () => {
     for (const path of ["../out", "a/../../out", "/out", "a//b", ".", "a/."]) {
       const files = [file(path, "x")];
       await expect(
-        restoreFiles({ roots: [rootAt(directory.path)], files, maxBytes, owner: undefined }),
+        restoreFiles({ roots: [rootAt(directory.path)], files, bounds, owner: undefined }),
         path,
       ).rejects.toMatchObject({ code: "internal" });
     }
@@ -467,7 +468,7 @@ describe("a working copy", () => {
 });
 
 describe("a working copy whose directory is a hostile one", () => {
-  const changesOf = (base: string) => openWorkingCopy({ roots: [rootAt(base)], maxBytes }).changes();
+  const changesOf = (base: string) => openWorkingCopy({ roots: [rootAt(base)], bounds }).changes();
 
   it("goes through no link, at any level of the way and anywhere below", async () => {
     await using outside = await tempDir("copy-outside");
@@ -486,7 +487,7 @@ describe("a working copy whose directory is a hostile one", () => {
         level < below.length ? [] : [link],
       );
       const files = [file("inside/mine", "mine")];
-      await restoreFiles({ roots: [rootAt(directory.path)], files, maxBytes, owner: undefined });
+      await restoreFiles({ roots: [rootAt(directory.path)], files, bounds, owner: undefined });
       expect(shown(filesUnder(outside.path)), `level ${level}`).toEqual(before);
       const mine = join(directory.path, ...below, "inside", "mine");
       expect(readFileSync(mine, "utf8"), `level ${level}`).toBe("mine");
@@ -525,7 +526,7 @@ describe("a working copy whose directory is a hostile one", () => {
     );
     const roots = [rootAt(directory.path)];
     const restore = (files: readonly StoredEntry[]) =>
-      restoreFiles({ roots, files, maxBytes, owner: undefined });
+      restoreFiles({ roots, files, bounds, owner: undefined });
 
     const copy = await restore(links);
     const base = join(directory.path, ...below);
@@ -571,7 +572,11 @@ describe("a working copy whose directory is a hostile one", () => {
     rmSync(base, { recursive: true });
     mkdirSync(base);
     for (let one = 0; one <= 10_000; one++) closeSync(openSync(join(base, `${one}`), "w"));
-    await expect(changesOf(directory.path)).rejects.toMatchObject({ details: { what: "files" } });
+    await expect(changesOf(directory.path)).rejects.toMatchObject({
+      code: "too_large",
+      message: expect.stringMatching(/10000 files.*limits\.maxFiles/),
+      details: { what: "files", limit: 10_000, setting: "limits.maxFiles" },
+    });
   });
 
   it("refuses a tree deeper than any path, and removes it", async () => {
@@ -581,7 +586,7 @@ describe("a working copy whose directory is a hostile one", () => {
     const dig = "for (let i = 0; i < 3000; i++) { fs.mkdirSync('dddddddddd'); process.chdir('dddddddddd'); }";
     execFileSync(process.execPath, ["-e", dig], { cwd: base });
     await expect(changesOf(directory.path)).rejects.toMatchObject({ details: { what: "levels" } });
-    await restoreFiles({ roots: [rootAt(directory.path)], files: [], maxBytes, owner: undefined });
+    await restoreFiles({ roots: [rootAt(directory.path)], files: [], bounds, owner: undefined });
     expect(existsSync(base)).toBe(false);
   });
 
@@ -589,8 +594,8 @@ describe("a working copy whose directory is a hostile one", () => {
     await using directory = await tempDir("copy");
     const roots = [rootAt(join(directory.path, "gone"))];
     const gone = { code: "runtime_gone" };
-    await expect(openWorkingCopy({ roots, maxBytes }).changes()).rejects.toMatchObject(gone);
-    await expect(restoreFiles({ roots, files: [], maxBytes, owner: undefined })).rejects.toMatchObject(gone);
+    await expect(openWorkingCopy({ roots, bounds }).changes()).rejects.toMatchObject(gone);
+    await expect(restoreFiles({ roots, files: [], bounds, owner: undefined })).rejects.toMatchObject(gone);
   });
 });
 
@@ -635,7 +640,7 @@ describe("a database in a working copy", () => {
       };
       const copy = openWorkingCopy({
         roots: [{ ...rootAt(directory.path), ignore: writing }],
-        maxBytes: 1e7,
+        bounds: { ...bounds, maxBytes: 1e7 },
       });
       const model: Files = new Map();
       try {
@@ -665,7 +670,7 @@ describe("a database in a working copy", () => {
       });
       const ended = once(writer, "exit");
       const root: Root = { ...rootAt(directory.path), ignore: (path) => path.endsWith("-shm") };
-      const copy = openWorkingCopy({ roots: [root], maxBytes: 1e8 });
+      const copy = openWorkingCopy({ roots: [root], bounds: { ...bounds, maxBytes: 1e8 } });
       const model: Files = new Map();
       const commit = async (): Promise<void> => {
         const changes = await copy.changes();

@@ -2,10 +2,13 @@ import { SquadronError } from "../kernel/errors.ts";
 import { isObject, type Json, type JsonObject } from "../kernel/json.ts";
 import { Secret } from "../kernel/secret.ts";
 
-/** The parameters that bring MCP servers; the values of a server's `env` and `headers` are where their credentials are. */
+/** The parameters that bring MCP servers; the values of a server's `env` and `headers`, and addresses with a query, are where their credentials are. */
 const bringsServers = ["mcpServers", "customAgents"] as const;
 const secretFields = ["env", "headers"] as const;
 const placeholder = "held-by-squadron";
+
+/** Where an address may have a credential: in front of the host, or behind the path. */
+const mayHoldSecret = (url: string): boolean => /[?#@]/.test(url);
 
 /** Whole parameters, as JSON text, by their names: of those whose secrets were taken out. */
 export type HeldServers = Readonly<Record<string, Secret>>;
@@ -17,6 +20,8 @@ const withoutSecrets = (value: Json, inServer: boolean): Json => {
     Object.entries(value as JsonObject).map(([name, field]) => {
       if (inServer && secretFields.some((one) => one === name) && isObject(field))
         return [name, Object.fromEntries(Object.keys(field).map((key) => [key, placeholder]))];
+      if (inServer && name === "url" && typeof field === "string" && mayHoldSecret(field))
+        return [name, placeholder];
       if (name === "mcpServers" && isObject(field)) return [name, serversWithoutSecrets(field as JsonObject)];
       return [name, field];
     }),

@@ -6,6 +6,7 @@ import { boxes } from "./phases/boxes.ts";
 import { coldStart } from "./phases/cold-start.ts";
 import { commitPrice } from "./phases/commit-price.ts";
 import { density } from "./phases/density.ts";
+import { lock } from "./phases/lock.ts";
 import { memory } from "./phases/memory.ts";
 import { nodeStart } from "./phases/node-start.ts";
 import { recovery } from "./phases/recovery.ts";
@@ -19,6 +20,7 @@ import type { Section } from "./section.ts";
 const phases: Readonly<Record<string, Phase>> = {
   turns,
   "commit-price": commitPrice,
+  lock,
   wake,
   "cold-start": coldStart,
   recovery,

@@ -9,6 +9,9 @@ export interface NodeSettings {
   readonly runtimes?: Partial<RuntimesConfig>;
   /** Unused sessions of the users fall asleep after this; those of the keeper never do. */
   readonly hibernateAfterMs?: Policy["sessions"]["hibernateAfterMs"];
+  readonly leaseTtlMs?: number;
+  /** The directory of another node whose store this one shares. */
+  readonly storeOf?: string;
   /** Users of the tenant `bench`, named and keyed by `userKey`. */
   readonly users: number;
 }

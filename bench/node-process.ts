@@ -25,6 +25,8 @@ const send = (message: NodeUp | NodeAnswer): void => void process.send?.(message
 const configure = () => {
   const config = testConfig(settings.directory, settings.modelUrl, {
     isolation: settings.isolation,
+    ...(settings.leaseTtlMs !== undefined && { leaseTtlMs: settings.leaseTtlMs }),
+    ...(settings.storeOf !== undefined && { storeOf: settings.storeOf }),
     ...(settings.runtimes && { runtimes: settings.runtimes }),
     keys: [
       { ...keeper, key: new Secret(keeper.key), roles: ["user"] },

@@ -5,6 +5,7 @@ import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import type { Log } from "../telemetry/log.ts";
+import { takeIn } from "../wire/take-in.ts";
 import { accountRoutes } from "./account-routes.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { adminSessionsRoutes } from "./admin-sessions-routes.ts";
@@ -153,6 +154,7 @@ export const buildHttpApp = async (
     ])
       routes(api, context);
   });
+  app.addHook("preClose", () => takeIn(app.server));
   await app.ready();
   return app;
 };
@@ -170,8 +172,6 @@ export const openHttp = async ({ host, port, ...parts }: HttpOptions): Promise<H
     port: typeof address === "object" && address !== null ? address.port : port,
     async close() {
       closing.abort(new SquadronError("draining", "The node is shutting down."));
-      // Who has connected by now is taken in: the system would reset its connection.
-      await new Promise((polled) => setImmediate(polled));
       const settled = Promise.all([app.close(), ...working]);
       try {
         await withDeadline(settled, {

@@ -9,6 +9,7 @@ import { isObject } from "../kernel/json.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { createPeer, type Peer } from "../wire/peer.ts";
+import { takeIn } from "../wire/take-in.ts";
 import { tuneSocket } from "../wire/tune-socket.ts";
 
 /** A client that has connected and not said who it is must do so within this time. */
@@ -158,8 +159,7 @@ export const openSdkPort = (options: {
   const { promise: ended, resolve: resolveEnded } = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;
   const stopListening = async (): Promise<void> => {
-    // Who has connected by now is taken in: the system would reset its connection.
-    await new Promise((polled) => setImmediate(polled));
+    await takeIn(server);
     server.close(() => resolveEnded());
   };
   server.once("error", reject);

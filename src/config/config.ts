@@ -69,6 +69,9 @@ export interface Policy {
     readonly sessionsPerTenant?: number;
     /** Sessions in runtimes at once. */
     readonly livePerTenant?: number;
+    /** Messages of the whole tenant in any minute, and of each of its users. */
+    readonly turnsPerMinute?: number;
+    readonly turnsPerMinutePerUser?: number;
   };
   readonly allow: Allow;
 }

@@ -102,6 +102,8 @@ export const policySchema = section({
     sessionsPerUser: count().exactOptional(),
     sessionsPerTenant: count().exactOptional(),
     livePerTenant: count().exactOptional(),
+    turnsPerMinute: whole(1, 100_000).exactOptional(),
+    turnsPerMinutePerUser: whole(1, 100_000).exactOptional(),
   }),
   allow,
 });

@@ -30,6 +30,7 @@ import { type ResumedQueues, resumeQueues } from "./resumed-queues.ts";
 import { createSessionQuota } from "./session-quota.ts";
 import { createShells } from "./shells.ts";
 import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
+import { createTurnRates } from "./turn-rates.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -109,6 +110,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   let resumed: ResumedQueues | undefined;
   let drained = false;
   const useLedger = createUseLedger({ store, clock, log });
+  const turnRates = createTurnRates(clock);
   const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
     if (policy.allow.all)
       await Promise.all([launchProviders.prepare(runtime), telemetry.prepare(runtime, attachments)]);
@@ -116,6 +118,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const hosts = createHosts({
     services: {
       useLedger,
+      turnRates,
       shells,
       prepare,
       clock,
@@ -132,6 +135,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   });
   const services: GatewayServices = {
     useLedger,
+    turnRates,
     shells,
     prepare,
     launchProviders,

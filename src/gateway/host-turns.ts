@@ -1,5 +1,5 @@
 import type { OnBusy, Policy } from "../config/config.ts";
-import { SquadronError, toSquadronError } from "../kernel/errors.ts";
+import { type ErrorCode, SquadronError, toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
@@ -29,6 +29,9 @@ export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" |
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
 }
 
+/** What a message is refused with that has not got into the queue. */
+const untaken: ReadonlySet<ErrorCode> = new Set(["busy", "queue_full", "forbidden", "draining"]);
+
 export const createHostTurns = (options: {
   readonly services: HostServices;
   readonly policy: Policy;
@@ -50,7 +53,7 @@ export const createHostTurns = (options: {
   readonly onSettled: () => void;
   readonly rows: TurnRows;
 }): HostTurns => {
-  const { clock, store, metrics, log, useLedger } = options.services;
+  const { clock, store, metrics, log, useLedger, turnRates } = options.services;
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
 
@@ -177,6 +180,20 @@ export const createHostTurns = (options: {
     return sent;
   };
 
+  const take: HostTurns["send"] = async (sender, params, how) => {
+    switch (wayOf(params, how)) {
+      case "steer":
+        return runner.steer(sender, params, how);
+      case "interrupt":
+        return interruptFor(sender, params, how);
+      case "reject":
+        assertIdle();
+        return runner.send(sender, params, how);
+      case "enqueue":
+        return runner.send(sender, params, how);
+    }
+  };
+
   const interrupt = (message: string): void => {
     if (runner.current === undefined) return;
     announce(
@@ -201,17 +218,13 @@ export const createHostTurns = (options: {
     },
     hasAsked: (connection) => asked.has(connection),
     async send(sender, params, how) {
+      const counted = await turnRates.take(sender.principal, options.policy.limits);
       asked.add(sender);
-      switch (wayOf(params, how)) {
-        case "steer":
-          return runner.steer(sender, params, how);
-        case "interrupt":
-          return interruptFor(sender, params, how);
-        case "reject":
-          assertIdle();
-          return runner.send(sender, params, how);
-        case "enqueue":
-          return runner.send(sender, params, how);
+      try {
+        return await take(sender, params, how);
+      } catch (error) {
+        if (error instanceof SquadronError && untaken.has(error.code)) counted.giveBack();
+        throw error;
       }
     },
     async abort(by, turnId) {

@@ -25,6 +25,10 @@ const beginning = /^session\.(sendMessages|sendSystemNotification|fleet\.start|q
 /** May a turn begin after this call, beside those of the node's queue? */
 export const mayBegin = (method: string): boolean => beginning.test(method);
 
+/** Does a turn begin after this call for sure? */
+export const beginsTurn = (method: string): boolean =>
+  /^session\.(sendMessages|sendSystemNotification|fleet\.start)$/.test(method);
+
 /** How long after such a call the turn may take to begin: some milliseconds, unless the machine is busy. */
 const graceMs = 2_000;
 

@@ -8,6 +8,7 @@ import {
   type Policy,
   type StaticKey,
 } from "../../src/config/config.ts";
+import type { Clock } from "../../src/kernel/clock.ts";
 import type { Isolation } from "../../src/kernel/isolation.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { type SquadronNode, startNode } from "../../src/node.ts";
@@ -40,6 +41,7 @@ export interface TestNodeOptions {
   /** An earlier node's directory, to start on its state again. */
   readonly directory?: string;
   readonly model?: ScriptedModel;
+  readonly clock?: Clock;
 }
 
 export interface TestNode extends AsyncDisposable {
@@ -137,7 +139,10 @@ export const startTestNode = async (options: TestNodeOptions = {}): Promise<Test
   const owned = options.directory === undefined ? await tempDir("node") : undefined;
   const directory = options.directory ?? owned?.path ?? "";
   const model = options.model ?? (await startScriptedModel({ apiKey: modelKey }));
-  const node = await startNode(testConfig(directory, model.url, options));
+  const node = await startNode(
+    testConfig(directory, model.url, options),
+    options.clock === undefined ? {} : { clock: options.clock },
+  );
   const clients: CopilotClient[] = [];
   const baseUrl = `http://127.0.0.1:${node.http.port}`;
   const stop = async (): Promise<void> => {

@@ -154,7 +154,7 @@ runtimes:
   sandbox: { kind: bubblewrap, network: none, memory: 1GiB, processes: 64, cpus: 0.5 }
 defaults:
   sessions: { ttl: 400d }
-  limits: { maxSize: 1GiB, maxFiles: 2000, sessionsPerUser: 10, sessionsPerTenant: 1000, livePerTenant: 20 }
+  limits: { maxSize: 1GiB, maxFiles: 2000, sessionsPerUser: 10, sessionsPerTenant: 1000, livePerTenant: 20, turnsPerMinute: 600, turnsPerMinutePerUser: 30 }
 tenants: { acme: { sessions: { ttl: 1h }, limits: { sessionsPerUser: 3 } } }
 `);
       expect(config.node.drainTimeoutMs).toBe(90_000);
@@ -173,6 +173,8 @@ tenants: { acme: { sessions: { ttl: 1h }, limits: { sessionsPerUser: 3 } } }
         sessionsPerUser: 10,
         sessionsPerTenant: 1000,
         livePerTenant: 20,
+        turnsPerMinute: 600,
+        turnsPerMinutePerUser: 30,
       });
       expect(policyOf(config, "acme").sessions.ttlMs).toBe(3_600_000);
       expect(policyOf(config, "acme").limits).toMatchObject({ sessionsPerUser: 3, livePerTenant: 20 });

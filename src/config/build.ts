@@ -43,12 +43,12 @@ const nodeId = (id: string): string =>
 
 /** The checked file as the rest of the code sees it: paths absolute, units in the names. */
 export const buildConfig = (file: File, tenants: ReadonlyMap<string, FilePolicy>, base: string): Config => {
-  const { runtimes, models, sdk } = file;
+  const { runtimes, models, sdk, http } = file;
   const { recycle, sandbox } = runtimes;
   return {
     node: { id: nodeId(file.node.id), drainTimeoutMs: file.node.drainTimeout },
     sdk: { host: sdk.host, port: sdk.port, maxFrameBytes: sdk.maxFrame },
-    http: file.http,
+    http: { host: http.host, port: http.port, idempotencyTtlMs: http.idempotencyTtl },
     auth: file.auth,
     defaults: toPolicy(file.defaults, base),
     tenants: Object.fromEntries([...tenants].map(([tenant, policy]) => [tenant, toPolicy(policy, base)])),

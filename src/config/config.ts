@@ -126,7 +126,12 @@ export interface ModelsConfig {
 export interface Config {
   readonly node: { readonly id: string; readonly drainTimeoutMs: number };
   readonly sdk: { readonly host: string; readonly port: number; readonly maxFrameBytes: number };
-  readonly http: { readonly host: string; readonly port: number };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    /** How long a request's key is remembered. */
+    readonly idempotencyTtlMs: number;
+  };
   readonly auth: { readonly keys: readonly StaticKey[] };
   readonly defaults: Policy;
   readonly tenants: Readonly<Record<string, Policy>>;

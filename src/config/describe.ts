@@ -64,7 +64,11 @@ export const describeConfig = (config: Config): JsonObject => {
   const described: Record<keyof Config, unknown> = {
     node: { id: config.node.id, drainTimeout: formatDuration(config.node.drainTimeoutMs) },
     sdk: { host: sdk.host, port: sdk.port, maxFrame: formatSize(sdk.maxFrameBytes) },
-    http: config.http,
+    http: {
+      host: config.http.host,
+      port: config.http.port,
+      idempotencyTtl: formatDuration(config.http.idempotencyTtlMs),
+    },
     auth: config.auth,
     defaults: describePolicy(config.defaults),
     tenants: Object.fromEntries(

@@ -146,7 +146,11 @@ export const fileSchema = section({
     port: whole(0, 65_535).default(4321),
     maxFrame: size(65_536, gibibyte).default(64 * mebibyte),
   }),
-  http: section({ host: host(), port: whole(0, 65_535).default(8080) }),
+  http: section({
+    host: host(),
+    port: whole(0, 65_535).default(8080),
+    idempotencyTtl: duration(60_000, 30 * day).default(day),
+  }),
   auth: section({ keys: staticKeys.default([]) }),
   defaults: policySchema,
   tenants: map(z.unknown(), "a policy by tenant").default({}),

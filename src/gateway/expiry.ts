@@ -7,7 +7,7 @@ const nodeUser = "squadron";
 
 /** The janitor of this node's sessions: what it deletes is audited, and its owner's clients are told. */
 export const createExpiry = (
-  { defaults, tenants }: Pick<Config, "defaults" | "tenants">,
+  { defaults, tenants, http }: Pick<Config, "defaults" | "tenants" | "http">,
   services: GatewayServices,
 ): Janitor => {
   const { clock, store, log, hosts, useLedger, audit, connectionsOf } = services;
@@ -21,6 +21,7 @@ export const createExpiry = (
         Object.entries(tenants).map(([tenant, { sessions }]) => [tenant, sessions.ttlMs]),
       ),
     },
+    requestKeysMs: http.idempotencyTtlMs,
     noteUses: useLedger.flush,
     inUse: hosts.isInUse,
     async remove(session) {

@@ -15,7 +15,7 @@ import type { TurnRunner } from "./turn-vocabulary.ts";
 import type { Aborted, Attachment, Connection, Sender, Sending, SentMessage } from "./vocabulary.ts";
 
 /** The turns of one session as its host sees them: counted, stored, and told to the clients when they end badly. */
-export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" | "restore" | "find"> {
+export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" | "restore"> {
   send(sender: Connection, parameters: Readonly<Record<string, unknown>>, how: Sending): Promise<SentMessage>;
   /** Ends this client's turns, or the one that is named if it is this client's. */
   abort(by: Connection, turnId?: string): Promise<Aborted>;
@@ -243,6 +243,7 @@ export const createHostTurns = (options: {
       runner.restore(await options.rows.claim(clock.monotonic()));
     },
     announce: (message) => announce(options.attachments, message),
+    find: runner.find,
     unsteered: runner.unsteered,
     observe: runner.observe,
     ending: runner.ending,

@@ -3,6 +3,7 @@ import { newUuid } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { judgeAgain } from "../policy/judge.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import { KeyUsed } from "../sessions/key-used.ts";
 import { newSession } from "../sessions/new-session.ts";
 import { emptyRecord, recordAfterResume, type SessionRecord } from "../sessions/record.ts";
 import type { NewSession, SessionRow } from "../store/store.ts";
@@ -47,9 +48,10 @@ const claim = async (
       ttlMs: traits.ttlMs ?? null,
     };
     const place = traits.ephemeral ? undefined : await quota.take(principal, policy.limits);
-    const create = () => store.sessions.create(row, name);
-    if ((await (place === undefined ? create() : place.fill(create))) === "created")
-      return { row: { ...row, sizeBytes: 0 }, made: true };
+    const create = () => store.sessions.create(row, name, traits.key);
+    const outcome = await (place === undefined ? create() : place.fill(create));
+    if (outcome === "created") return { row: { ...row, sizeBytes: 0 }, made: true };
+    if (outcome === "key_used") throw new KeyUsed();
   }
 };
 

@@ -332,6 +332,7 @@ export const createSessionHost = (options: {
     // Who is being asked something may send before it answers: it would wait for itself.
     mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && calls.open === 0,
     abort: turns.abort,
+    findTurn: turns.find,
     unsteered: turns.unsteered,
     resume: turns.resume,
     stop(message) {

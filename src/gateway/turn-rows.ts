@@ -1,5 +1,6 @@
 import type { Clock } from "../kernel/clock.ts";
 import { SquadronError, toSquadronError } from "../kernel/errors.ts";
+import { KeyUsed } from "../sessions/key-used.ts";
 import { createTurn, type Turn, type TurnOutcome } from "../sessions/turn.ts";
 import type { NewTurn, SessionRow, Store, TurnEnd } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -77,9 +78,14 @@ export const createTurnRows = (options: {
       state,
       acceptedAt: now,
       begunAt: state === "begun" ? now : null,
+      ...(turn.key !== undefined && { key: turn.key }),
       ...(state === "accepted" && turn.promised && { parameters: JSON.stringify(turn.parameters) }),
     };
-    const insertion = payOff().then(() => store.turns.insert(made));
+    const insertion = payOff().then(async () => {
+      if (await store.turns.insert(made)) return;
+      inserted.delete(turn);
+      throw new KeyUsed();
+    });
     // Before anybody waits: the turn may begin or end meanwhile.
     inserted.set(turn, insertion);
     return insertion;

@@ -28,9 +28,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const make = (
     sender: Sender,
     parameters: Readonly<Record<string, unknown>>,
-    { onTurn }: SendManner,
+    { key, onTurn }: SendManner,
   ): Turn<Sender> => {
-    const turn = createTurn({ id: newUuid(), sender, parameters, queuedAt: clock.monotonic() });
+    const turn = createTurn({ id: newUuid(), sender, parameters, key, queuedAt: clock.monotonic() });
     onTurn?.(turn);
     return turn;
   };

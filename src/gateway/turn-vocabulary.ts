@@ -17,7 +17,7 @@ export interface TurnEnding {
   readonly outcome: TurnOutcome;
 }
 
-export type SendManner = Pick<Sending, "answer" | "onTurn">;
+export type SendManner = Pick<Sending, "answer" | "key" | "onTurn">;
 
 export interface TurnRunnerOptions {
   readonly clock: Clock;

@@ -7,7 +7,7 @@ import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, Usage } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn.ts";
-import type { SessionRow } from "../store/store.ts";
+import type { RequestKey, SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
 import type { Declarations } from "./declarations.ts";
@@ -64,6 +64,8 @@ export interface NewSessionTraits {
   readonly visibility: "private" | "shared";
   /** Milliseconds that it may lie unused, instead of what the policy says. */
   readonly ttlMs?: number;
+  /** The client's name for the request; rejects with `KeyUsed` if an earlier one had it. */
+  readonly key?: RequestKey | undefined;
   /** Refuse with `name_taken` instead of joining one's own session of that name. */
   readonly mustBeNew?: boolean;
 }
@@ -94,6 +96,8 @@ export interface Sending {
   readonly answer: SendAnswer;
   /** What to do when another turn runs or waits; the policy's way if it is not said. */
   readonly onBusy?: OnBusy;
+  /** The client's name for this request; with it the answer is `stored`, or rejects with `KeyUsed`. */
+  readonly key?: RequestKey | undefined;
   /** Called with the turn before anything becomes of it. */
   readonly onTurn?: (turn: Turn<Sender>) => void;
 }
@@ -163,6 +167,8 @@ export interface SessionHost {
   send(connection: Connection, params: Readonly<Record<string, unknown>>, how: Sending): Promise<SentMessage>;
   /** Ends this client's turns, or the one that is named if it is this client's. */
   abort(connection: Connection, turnId?: string): Promise<Aborted>;
+  /** A turn that has not ended. */
+  findTurn(id: string): Turn<Sender> | undefined;
   /** The runtime has taken back the last of the messages that were to be delivered into the running turn, or all. */
   unsteered(which: "last" | "all"): void;
   /** Runs what an earlier holder of the session had promised to run. */

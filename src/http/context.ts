@@ -23,6 +23,8 @@ export interface HttpContext {
   /** Begins to drain the node, which closes after it. */
   readonly drain: () => void;
   readonly drainTimeoutMs: number;
+  /** How long a request's key is remembered. */
+  readonly idempotencyTtlMs: number;
   /** Aborts, with `draining` as its reason, when the server closes. */
   readonly closing: AbortSignal;
   /** Work that outlives its response and must end before the server has closed. */

@@ -48,6 +48,7 @@ export type HttpOptions = Pick<
   | "log"
   | "drain"
   | "drainTimeoutMs"
+  | "idempotencyTtlMs"
 > & {
   readonly host: string;
   /** 0 takes a free one. */

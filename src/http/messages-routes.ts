@@ -1,13 +1,17 @@
 import { z } from "zod";
+import type { RequestKeyUse } from "../store/store.ts";
 import { askOnce, withConnection } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
+import { followTurn } from "./followed-turn.ts";
 import { findSession } from "./found-session.ts";
 import { historyEvents, messagesOf, pageOf } from "./history.ts";
+import { once, replayedHeader, requestKeyOf } from "./idempotency.ts";
 import {
   answerOrEvents,
   attachment,
   cursor,
   failures,
+  idempotencyHeaders,
   limit,
   prompt,
   sessionParams,
@@ -35,6 +39,7 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
         description:
           "Messages of one session are answered one after the other. The turn goes on when the client goes away; its answer is then in the history.",
         tags,
+        headers: idempotencyHeaders,
         params: sessionParams,
         querystring: z.strictObject({
           wait: z
@@ -62,19 +67,33 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
       },
     },
     async (request, reply) => {
-      const { name: sessionId } = await findSession(context, request, request.params.id);
+      const session = await findSession(context, request, request.params.id);
+      const sessionId = session.name;
       const { prompt, attachments, onBusy } = request.body;
       const params = { sessionId, prompt, ...(attachments !== undefined && { attachments }) };
-      const way = onBusy === undefined ? {} : { onBusy };
+      const key = requestKeyOf(context, request);
+      const how = { key, ...(onBusy !== undefined && { onBusy }) };
+      const turnOf = ({ turnId }: RequestKeyUse): string => {
+        reply.header(replayedHeader, "true");
+        return turnId ?? "";
+      };
       if (request.query.wait === "false") {
-        const { turn } = await askOnce(context, request, reply, async (connection) => {
-          await connection.watch(sessionId);
-          return connection.send(params, { answer: "stored", ...way });
-        });
+        const turnId = await once(
+          context,
+          key,
+          async () => {
+            const { turn } = await askOnce(context, request, reply, async (connection) => {
+              await connection.watch(sessionId);
+              return connection.send(params, { answer: "stored", ...how });
+            });
+            return turn.id;
+          },
+          async (use) => turnOf(use),
+        );
         return reply
           .code(202)
-          .header("location", `/v1/sessions/${request.params.id}/turns/${turn.id}`)
-          .send({ turnId: turn.id });
+          .header("location", `/v1/sessions/${request.params.id}/turns/${turnId}`)
+          .send({ turnId });
       }
       const run: RunTurn = (events, signal) =>
         withConnection(
@@ -82,7 +101,13 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
           request,
           async (connection) => {
             await connection.watch(sessionId);
-            return answerTo(await events.send(connection, params, way), signal);
+            const turn = await once(
+              context,
+              key,
+              () => events.send(connection, params, how),
+              async (use) => events.follow(await followTurn(context, session, turnOf(use), signal)),
+            );
+            return answerTo(turn, signal);
           },
           events.take,
         );

@@ -45,6 +45,14 @@ export const ttl = z
   .refine(isTtl, `It must be ${ttlWhat}.`)
   .describe(`How long it may lie unused before it is deleted: ${ttlWhat}`);
 export const name = z.string().min(1).max(200);
+export const idempotencyHeaders = z.looseObject({
+  "idempotency-key": z
+    .string()
+    .optional()
+    .describe(
+      "Your name for this request, 1 to 255 visible characters. It has its effect once: sent again with the same key and body, it is answered with what came of the first one.",
+    ),
+});
 export const sessionParams = z.object({
   id: z.string().max(200).describe("The session's public id, `ses_…`"),
 });

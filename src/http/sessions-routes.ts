@@ -8,10 +8,12 @@ import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { createCall } from "./create-call.ts";
 import { describeOwn, findSession } from "./found-session.ts";
+import { once, replayedHeader, requestKeyOf } from "./idempotency.ts";
 import {
   cursor,
   durationMs,
   failures,
+  idempotencyHeaders,
   limit,
   model,
   name,
@@ -36,6 +38,12 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     return store.sessions.byName(tenant, user, name);
   };
 
+  const ownedById = async (request: FastifyRequest, id: string): Promise<OwnedSession | undefined> => {
+    const { tenant, user } = callerOf(request).principal;
+    const publicId = (await store.sessions.byId(id))?.publicId;
+    return publicId === undefined ? undefined : store.sessions.byPublicId(publicId, tenant, user);
+  };
+
   const nameTaken = async (request: FastifyRequest, name: string): Promise<SquadronError> => {
     const existing = await named(request, name);
     return new SquadronError("name_taken", "You have a session of this name already.", {
@@ -55,6 +63,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         description:
           "A name that you use already is 409 `name_taken`, with the session's id in `details.id`.",
         tags,
+        headers: idempotencyHeaders,
         body: z.strictObject({
           name: name.optional().describe("Your own name for it; a random one if absent"),
           visibility: visibility.optional(),
@@ -68,15 +77,29 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     async (request, reply) => {
       const { name = newUuid(), visibility = "private", ttl, ...asked } = request.body;
       const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
-      await askOnce(context, request, reply, (connection) =>
-        connection.create(createCall(name, asked), {
-          ephemeral: false,
-          visibility,
-          mustBeNew: true,
-          ...(ttlMs !== undefined && { ttlMs }),
-        }),
+      const key = requestKeyOf(context, request);
+      const create = (): Promise<unknown> =>
+        askOnce(context, request, reply, (connection) =>
+          connection.create(createCall(name, asked), {
+            ephemeral: false,
+            visibility,
+            mustBeNew: true,
+            key,
+            ...(ttlMs !== undefined && { ttlMs }),
+          }),
+        );
+      const row = await once(
+        context,
+        key,
+        async () => {
+          await create();
+          return named(request, name);
+        },
+        async ({ sessionId }) => {
+          reply.header(replayedHeader, "true");
+          return ownedById(request, sessionId);
+        },
       );
-      const row = await named(request, name);
       if (row === undefined)
         throw new SquadronError("session_deleted", "The session was deleted while it was created.");
       audit(request, "session.create", row.publicId);

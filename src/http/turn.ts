@@ -1,7 +1,8 @@
-import type { Connection, Sender, Sending } from "../gateway/vocabulary.ts";
+import type { Connection, Sending } from "../gateway/vocabulary.ts";
 import { SquadronError } from "../kernel/errors.ts";
-import type { Turn, Usage } from "../sessions/turn.ts";
+import type { Usage } from "../sessions/turn.ts";
 import { type SessionEvent, unlessAborted } from "./connection.ts";
+import type { FollowedTurn } from "./followed-turn.ts";
 import { knownError } from "./problem.ts";
 
 /** A turn that was answered. */
@@ -12,7 +13,7 @@ export interface TurnAnswer {
 }
 
 /** Waits for the end of a turn. Rejects with the error that its outcome is, or with the signal's reason; the turn goes on then. */
-export const answerTo = async (turn: Turn<Sender>, signal: AbortSignal): Promise<TurnAnswer> => {
+export const answerTo = async (turn: FollowedTurn, signal: AbortSignal): Promise<TurnAnswer> => {
   const turnId = turn.id;
   const details = { turnId };
   const outcome = await unlessAborted(turn.ended, signal);
@@ -47,7 +48,9 @@ export interface TurnEvents {
     connection: Connection,
     message: Readonly<Record<string, unknown>>,
     how?: Omit<Sending, "answer" | "onTurn">,
-  ): Promise<Turn<Sender>>;
+  ): Promise<FollowedTurn>;
+  /** The same for a turn that an earlier request has asked for, from now on. */
+  follow(turn: FollowedTurn): FollowedTurn;
 }
 
 export const createTurnEvents = (options: {
@@ -55,25 +58,32 @@ export const createTurnEvents = (options: {
   readonly onSent: (turnId: string) => void;
   readonly onEvent: (event: SessionEvent) => void;
 }): TurnEvents => {
-  let turn: Turn<Sender> | undefined;
+  let turn: FollowedTurn | undefined;
   /** Events of the turn that came before it was known to be taken. */
   let early: SessionEvent[] | undefined = [];
   return {
     take(event) {
-      if (turn?.state.kind !== "submitting" && turn?.state.kind !== "running") return;
+      const kind = turn?.state?.kind;
+      if (kind !== "submitting" && kind !== "running") return;
       if (early === undefined) options.onEvent(event);
       else early.push(event);
     },
     async send(connection, message, how) {
       const sent = await connection.send(message, {
         ...how,
-        answer: options.answer,
+        answer: how?.key === undefined ? options.answer : "stored",
         onTurn: (made) => (turn = made),
       });
       options.onSent(sent.turn.id);
       early?.forEach(options.onEvent);
       early = undefined;
       return sent.turn;
+    },
+    follow(followed) {
+      turn = followed;
+      early = undefined;
+      options.onSent(followed.id);
+      return followed;
     },
   };
 };

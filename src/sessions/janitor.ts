@@ -49,6 +49,8 @@ export const createJanitor = (options: {
   readonly store: Store;
   readonly log: Log;
   readonly timesToLive: TimesToLive;
+  /** How long the keys of requests are remembered. */
+  readonly requestKeysMs: number;
   /** Between 0 and 1. */
   readonly random?: () => number;
   /** Writes down what is known of the use of sessions. */
@@ -100,6 +102,11 @@ export const createJanitor = (options: {
 
   const sweep = async (): Promise<void> => {
     await store.state.removeOrphans(batch);
+    while (
+      (await store.requestKeys.removeBefore(clock.now() - options.requestKeysMs, batch)) === batch &&
+      !closed
+    )
+      await pause();
     while (!closed) {
       const { sessions, inUse, more } = await prune({ dryRun: false, limit: batch });
       if (sessions.length > 0) log.info({ count: sessions.length }, "sessions past their time were deleted");

@@ -1,4 +1,5 @@
 import { SquadronError } from "../kernel/errors.ts";
+import type { RequestKey } from "../store/store.ts";
 
 export interface Usage {
   readonly inputTokens: number;
@@ -57,6 +58,8 @@ export interface Turn<Sender> {
   readonly id: string;
   readonly sender: Sender;
   readonly parameters: Readonly<Record<string, unknown>>;
+  /** The client's name for the request that it comes from. */
+  readonly key?: RequestKey | undefined;
   /** Monotonic milliseconds. */
   readonly queuedAt: number;
   readonly state: TurnState;
@@ -73,6 +76,7 @@ export const createTurn = <Sender>(given: {
   readonly sender: Sender;
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly queuedAt: number;
+  readonly key?: RequestKey | undefined;
   readonly promised?: boolean;
 }): Turn<Sender> => {
   const { promise: ended, resolve } = Promise.withResolvers<TurnOutcome>();

@@ -87,7 +87,7 @@ export interface ExpiryQuery {
  */
 export interface SessionStore {
   /** The session and its owner's name for it, both or none. */
-  create(row: NewSession, name: string): Promise<"created" | "name_taken">;
+  create(row: NewSession, name: string, key?: RequestKey): Promise<"created" | "name_taken" | "key_used">;
   byName(tenant: string, user: string, name: string): Promise<OwnedSession | undefined>;
   /** Only a session that this user has a name for. */
   byPublicId(publicId: string, tenant: string, user: string): Promise<OwnedSession | undefined>;
@@ -242,8 +242,35 @@ export interface TurnRow {
   readonly joined: string | null;
 }
 
+/** A client's name for a request, under which that has an effect once. Times are milliseconds since 1970. */
+export interface RequestKey {
+  readonly tenant: string;
+  readonly user: string;
+  readonly key: string;
+  /** Of what is asked. */
+  readonly hash: string;
+  readonly at: number;
+  /** Uses before that are forgotten. */
+  readonly notBefore: number;
+}
+
+/** What a request with a key was, and what has come of it: a session, or a turn in one. */
+export interface RequestKeyUse {
+  readonly hash: string;
+  readonly sessionId: string;
+  readonly turnId: string | null;
+}
+
+export interface RequestKeyStore {
+  find(key: Pick<RequestKey, "tenant" | "user" | "key" | "notBefore">): Promise<RequestKeyUse | undefined>;
+  /** Forgets up to `limit` uses before that time, the oldest first; how many. */
+  removeBefore(at: number, limit: number): Promise<number>;
+}
+
 export interface NewTurn extends Pick<TurnRow, "id" | "sessionId" | "sender" | "acceptedAt" | "begunAt"> {
   readonly state: "accepted" | "begun";
+  /** The client's name for the request that it comes from. */
+  readonly key?: RequestKey;
   /** Of an accepted message that runs whatever becomes of its sender and of this node: what it says, in JSON. */
   readonly parameters?: string;
 }
@@ -331,8 +358,11 @@ export interface StateStore {
 }
 
 export interface TurnStore {
-  /** The newest 1,000 of a session are kept, and all that have not ended. Nothing happens when the session has been deleted meanwhile. */
-  insert(turn: NewTurn): Promise<void>;
+  /**
+   * The newest 1,000 of a session are kept, and all that have not ended or have a request's key. Nothing happens when the
+   * session has been deleted meanwhile. False, and nothing happens, when its key has been used.
+   */
+  insert(turn: NewTurn): Promise<boolean>;
   /** False, and nothing happens, when it has ended, is not this node's any more, or went with its session. */
   begin(id: string, at: number): Promise<boolean>;
   /** The end of a turn of this node that changed no file; of one that has ended already nothing is changed. */
@@ -389,6 +419,7 @@ export interface Store {
   readonly messageIds: MessageIdStore;
   readonly state: StateStore;
   readonly turns: TurnStore;
+  readonly requestKeys: RequestKeyStore;
   readonly leases: LeaseStore;
   readonly keys: KeyStore;
   readonly audit: AuditStore;

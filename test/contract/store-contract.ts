@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AuditEntry, KeyRow, Store } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/manual-clock.ts";
+import { requestKeysContract } from "./request-keys-contract.ts";
 import { session } from "./rows.ts";
 import { sessionLifeContract } from "./session-life-contract.ts";
 import { stateContract } from "./state-contract.ts";
@@ -343,6 +344,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     const here = () => ({ store, open, openAs: open });
     stateContract(here);
     turnsContract(here);
+    requestKeysContract(here);
     sessionLifeContract(here);
 
     it("keeps the ids of messages by session", async () => {

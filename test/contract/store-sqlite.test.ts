@@ -138,6 +138,7 @@ describe("the SQLite file", () => {
       "0006-directories-and-links",
       "0007-leases",
       "0008-turn-queue",
+      "0009-request-keys",
     ]);
   });
 

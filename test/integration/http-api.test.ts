@@ -263,6 +263,7 @@ test("on an address that others can reach, metrics need an admin's key; a node t
     ...squadron.node,
     clock: systemClock,
     drainTimeoutMs: 1_000,
+    idempotencyTtlMs: 60_000,
     closing: closing.signal,
     working: new Set<Promise<unknown>>(),
   };

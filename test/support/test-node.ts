@@ -68,7 +68,7 @@ const allowOfDefaults: Allow = {
 export const testConfig = (directory: string, modelUrl: string, options: TestNodeOptions = {}): Config => ({
   node: { id: "test", drainTimeoutMs: options.drainTimeoutMs ?? 60_000 },
   sdk: { host: "127.0.0.1", port: 0, maxFrameBytes: 64 * 1024 * 1024 },
-  http: { host: "127.0.0.1", port: 0 },
+  http: { host: "127.0.0.1", port: 0, idempotencyTtlMs: 86_400_000 },
   auth: {
     keys: [
       ...Object.values(users).map(({ tenant, user, key }) => ({

@@ -187,4 +187,21 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "alter table turns add column joined text",
     ),
   },
+  "0009-request-keys": {
+    up: statements(
+      `create table request_keys (
+        tenant text not null,
+        user text not null,
+        key text not null,
+        hash text not null,
+        session_id text not null references sessions (id) on delete cascade,
+        turn_id text references turns (id) on delete cascade,
+        at integer not null,
+        primary key (tenant, user, key)
+      ) strict, without rowid`,
+      "create index request_keys_by_time on request_keys (at)",
+      "create index request_keys_by_session on request_keys (session_id)",
+      "create index request_keys_by_turn on request_keys (turn_id) where turn_id is not null",
+    ),
+  },
 };

@@ -6,6 +6,7 @@ import { type Database, isDuplicate } from "./database.ts";
 import { expiredIds } from "./expired.ts";
 import { sessionFenced } from "./fenced.ts";
 import { removeFiles } from "./files.ts";
+import { useKey } from "./request-keys.ts";
 import type { SessionNamesTable, SessionsTable, Tables } from "./tables.ts";
 import { assertStorable, isStorable } from "./text.ts";
 import { removeOrphanedUnits } from "./units.ts";
@@ -63,7 +64,7 @@ const toPage = (
 
 /** Tables `sessions`, `session_names` and `deleted_sessions`. */
 export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
-  async create(row, name) {
+  async create(row, name, key) {
     assertStorable(row.tenant, row.owner, name);
     return database.transaction(async (db) => {
       const { numInsertedOrUpdatedRows } = await db
@@ -82,6 +83,10 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
           sizeBytes: 0,
         })
         .execute();
+      if (key !== undefined && !(await useKey(db, key, { sessionId: row.id }))) {
+        await db.deleteFrom("sessions").where("id", "=", row.id).execute();
+        return "key_used";
+      }
       return "created";
     });
   },

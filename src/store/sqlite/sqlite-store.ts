@@ -7,6 +7,7 @@ import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { leasesIn } from "./leases.ts";
 import { messageIdsIn } from "./message-ids.ts";
+import { requestKeysIn } from "./request-keys.ts";
 import { sessionsIn } from "./sessions.ts";
 import { stateIn } from "./state.ts";
 import { turnsIn } from "./turns.ts";
@@ -21,6 +22,7 @@ export const storeIn = (database: Database, clock: Clock, holder = newUuid()): S
   messageIds: messageIdsIn(database),
   state: stateIn(database, clock),
   turns: turnsIn(database, holder),
+  requestKeys: requestKeysIn(database),
   leases: leasesIn(database),
   keys: keysIn(database, clock),
   audit: auditIn(database),

@@ -4,6 +4,7 @@ import type {
   AuditEntry,
   FileScope,
   KeyRow,
+  RequestKeyUse,
   SessionName,
   SessionRow,
   StoredEntry,
@@ -87,6 +88,13 @@ export interface LeasesTable {
   readonly token: string;
 }
 
+export interface RequestKeysTable extends RequestKeyUse {
+  readonly tenant: string;
+  readonly user: string;
+  readonly key: string;
+  readonly at: number;
+}
+
 /** The tables as migrations.ts makes them; columns are snake_case in SQL. */
 export interface Tables {
   readonly sessions: SessionsTable;
@@ -104,6 +112,7 @@ export interface Tables {
   readonly files: FilesTable;
   readonly fileChunks: FileChunksTable;
   readonly turns: TurnsTable;
+  readonly requestKeys: RequestKeysTable;
   readonly unitEpochs: { readonly key: string; readonly epoch: number };
   readonly leaseHolders: LeaseHoldersTable;
   readonly leases: LeasesTable;

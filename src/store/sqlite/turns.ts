@@ -2,6 +2,7 @@ import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { TurnEnd, TurnStore, WaitingTurn } from "../store.ts";
 import type { Database } from "./database.ts";
 import { buryHolders } from "./leases.ts";
+import { freeKeyOf, useKey } from "./request-keys.ts";
 import type { Tables } from "./tables.ts";
 
 /** Of one session; older ones are forgotten. */
@@ -12,13 +13,19 @@ const nodeEndedBefore = "The node ended before it began with the message; send i
 const takenOver = "The session was taken over while the turn ran; the turn was interrupted.";
 
 /** Ends a turn; one that has ended stays as it is, and so does one that `which` does not mean. */
-export const endTurn = (db: Kysely<Tables>, end: TurnEnd, which: RawBuilder<unknown>) =>
-  sql`
+export const endTurn = async (
+  db: Kysely<Tables>,
+  end: TurnEnd,
+  which: RawBuilder<unknown>,
+): Promise<void> => {
+  const { numAffectedRows } = await sql`
     update turns set state = ${end.state}, ended_at = ${end.endedAt}, reason = ${end.reason},
       runtime_message_id = ${end.runtimeMessageId}, content = ${end.content}, joined = ${end.joined},
       parameters = null,
       input_tokens = ${end.inputTokens}, output_tokens = ${end.outputTokens}
     where id = ${end.id} and ended_at is null and ${which}`.execute(db);
+  if (end.state === "refused" && numAffectedRows === 1n) await freeKeyOf(db, end.id);
+};
 
 /** Messages that somebody was promised would be run. */
 const promised = sql`ended_at is null and parameters is not null`;
@@ -54,16 +61,26 @@ const columns = [
 export const turnsIn = (database: Database, holder: string): TurnStore => ({
   insert: (turn) =>
     database.transaction(async (db) => {
-      await sql`
+      const { numAffectedRows } = await sql`
         insert into turns (id, session_id, sender, state, accepted_at, begun_at, input_tokens, output_tokens,
           parameters, holder)
         select ${turn.id}, id, ${turn.sender}, ${turn.state}, ${turn.acceptedAt}, ${turn.begunAt}, 0, 0,
           ${turn.parameters ?? null}, ${holder}
         from sessions where id = ${turn.sessionId}`.execute(db);
+      if (numAffectedRows === 1n && turn.key !== undefined) {
+        const target = { sessionId: turn.sessionId, turnId: turn.id };
+        if (!(await useKey(db, turn.key, target))) {
+          await sql`delete from turns where id = ${turn.id}`.execute(db);
+          return false;
+        }
+      }
       await sql`
         delete from turns where session_id = ${turn.sessionId} and seq <= (
           select seq from turns where session_id = ${turn.sessionId} order by seq desc limit 1 offset ${maxTurns}
-        ) and ended_at is not null`.execute(db);
+        ) and ended_at is not null and id not in (
+          select turn_id from request_keys where session_id = ${turn.sessionId} and turn_id is not null
+        )`.execute(db);
+      return true;
     }),
 
   async begin(id, at) {
@@ -75,9 +92,7 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
     return numAffectedRows === 1n;
   },
 
-  async end(end) {
-    await database.query((db) => endTurn(db, end, sql`holder = ${holder}`));
-  },
+  end: (end) => database.transaction((db) => endTurn(db, end, sql`holder = ${holder}`)),
 
   byId: (sessionId, id) =>
     database.query((db) =>
@@ -139,6 +154,9 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
           reason = case state when 'begun' then ${nodeEnded} else ${nodeEndedBefore} end,
           state = case state when 'begun' then 'interrupted' else 'refused' end
         where ${abandoned}`.execute(db);
+      await sql`
+        delete from request_keys where turn_id in (
+          select id from turns where state = 'refused' and ended_at = ${at})`.execute(db);
       await buryHolders(db, at);
       return Number(numAffectedRows ?? 0n);
     }),

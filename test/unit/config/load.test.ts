@@ -46,7 +46,7 @@ describe("the configuration", () => {
       expect(config).toEqual({
         node: { id: expect.stringMatching(/\S-[0-9a-f]{8}$/), drainTimeoutMs: 60_000 },
         sdk: { host: "127.0.0.1", port: 4321, maxFrameBytes: 67_108_864 },
-        http: { host: "127.0.0.1", port: 8080 },
+        http: { host: "127.0.0.1", port: 8080, idempotencyTtlMs: 86_400_000 },
         auth: { keys: [] },
         defaults: {
           isolation: "user",

@@ -30,6 +30,7 @@ const startHouse = async (): Promise<House> => {
     clock,
     store,
     log: createLog({ level: "silent" }),
+    requestKeysMs: 5 * day,
     timesToLive: { defaultMs: 30 * day, tenants: { brief: 5 * day } },
     random: () => 0.5,
     noteUses: async () => undefined,

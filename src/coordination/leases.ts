@@ -21,7 +21,7 @@ export interface Lease {
   readonly name: string;
   /** Aborts when somebody else has it, or when that could not be ruled out in time. */
   readonly lost: AbortSignal;
-  /** Gives it to the next in line. Never rejects: what cannot be given up now is given up with a later renewal. */
+  /** Gives it to the next in line. Never rejects: what cannot be given up now is so later, at the latest with a renewal. */
   release(): Promise<void>;
 }
 
@@ -44,6 +44,12 @@ const pollMs = 100;
 /** Of this node, for one name. */
 const maxWaiting = 100;
 
+/** What a token stands for in the table. */
+interface Claimed {
+  readonly name: string;
+  readonly token: string;
+}
+
 interface Waiter {
   /** The name may have become free since it last looked. */
   called: boolean;
@@ -56,6 +62,8 @@ export const createLeases = (options: LeaseOptions): Leases => {
   const held = new Map<string, { readonly name: string; readonly ended: AbortController }>();
   /** Tokens that may be on their way to a lease. */
   const claimed = new Set<string>();
+  /** By token: leases and places in lines that the table could not be told to take back. We would wait for ourselves. */
+  const owed = new Map<string, Claimed>();
   const waiting = new Map<string, Set<Waiter>>();
   const closing = new AbortController();
   /** On the monotonic clock: until then nobody else can have taken what is held. */
@@ -76,13 +84,24 @@ export const createLeases = (options: LeaseOptions): Leases => {
     const lease = held.get(token);
     if (lease === undefined) return;
     held.delete(token);
+    owed.set(token, { name: lease.name, token });
     onLost(lease.name);
     lease.ended.abort(new SquadronError("fenced", "Another node has taken this over."));
   };
 
-  /** What the table still has of a release that failed is in nobody's hands here. */
-  const drop = (claim: { readonly name: string; readonly token: string }): Promise<void> =>
-    table.drop(claim).catch(onFailure);
+  const drop = async ({ name, token }: Claimed): Promise<void> => {
+    try {
+      await table.drop({ name, token });
+      owed.delete(token);
+    } catch (error) {
+      owed.set(token, { name, token });
+      onFailure(error);
+    }
+  };
+
+  const payOff = async (which: (claim: Claimed) => boolean): Promise<void> => {
+    for (const claim of [...owed.values()].filter(which)) await drop(claim);
+  };
 
   /** One call for all that is held. Whoever was asleep too long may still find that nobody has taken anything. */
   const renew = async (): Promise<void> => {
@@ -94,6 +113,7 @@ export const createLeases = (options: LeaseOptions): Leases => {
       const still = new Set(rows.map(({ token }) => token));
       for (const token of before) if (!still.has(token)) lose(token);
       for (const row of rows) if (!held.has(row.token) && !claimed.has(row.token)) await drop(row);
+      await payOff(() => true);
     } catch (error) {
       onFailure(error);
       if (clock.monotonic() >= aliveUntil) for (const token of before) lose(token);
@@ -162,10 +182,14 @@ export const createLeases = (options: LeaseOptions): Leases => {
     const waiter: Waiter = { called: false, wakeUp: () => undefined };
     waiting.set(name, line.add(waiter));
     claimed.add(token);
+    /** Has the table anything of it? */
+    let known = false;
     try {
+      await payOff((claim) => claim.name === name);
       for (;;) {
         const startedAt = clock.monotonic();
         const answer = await table.take({ name, token, ...life() });
+        known = true;
         aliveUntil = Math.max(aliveUntil, startedAt + ttlMs);
         refuse();
         if (answer.kind === "taken") return leaseOf(name, token);
@@ -175,7 +199,8 @@ export const createLeases = (options: LeaseOptions): Leases => {
         refuse();
       }
     } catch (error) {
-      await drop({ name, token });
+      if (known) await drop({ name, token });
+      else await table.drop({ name, token }).catch(onFailure);
       throw error;
     } finally {
       claimed.delete(token);

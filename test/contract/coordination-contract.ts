@@ -225,6 +225,34 @@ export const coordinationContract = (name: string, share: () => Promise<Shared>)
       await (await b.coordination.leases.acquire("s")).release();
     });
 
+    it("is had again at once by the node that could not give it up or leave its line, when it can", async () => {
+      const shared = await share();
+      let broken = false;
+      const failing = async (): Promise<LeaseTable> => {
+        const table = await shared.table();
+        return {
+          ...table,
+          renew: (life) => table.renew(life),
+          take: (claim) => table.take(claim),
+          drop: (claim) => (broken ? Promise.reject(new Error("no table")) : table.drop(claim)),
+        };
+      };
+      await using world = await nodesOf({ ...shared, table: failing }, ["a", "b"]);
+      const [a, b] = world.nodes as [Node, Node];
+      broken = true;
+      await (await a.coordination.leases.acquire("s")).release();
+      broken = false;
+      const again = await a.coordination.leases.acquire("s");
+      broken = true;
+      await expect(b.coordination.leases.acquire("s")).rejects.toMatchObject({ code: "held_elsewhere" });
+      expect([a.failures.length, b.failures.length]).toEqual([1, 1]);
+      broken = false;
+      await again.release();
+      // Nobody asks b for it any more: it leaves the line with its next renewal.
+      await world.pass(ttlMs / 3 + 100, [b]);
+      await (await a.coordination.leases.acquire("s")).release();
+    });
+
     it("is not given up by anybody but its holder", async () => {
       await using world = await nodesOf(await share(), ["a", "b"]);
       const [a, b] = world.nodes as [Node, Node];

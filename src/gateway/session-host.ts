@@ -21,6 +21,8 @@ import { createOwnWork } from "./own-work.ts";
 import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
+import type { ToldEvent } from "./told-event.ts";
+import { withTurnsTold } from "./told-turns.ts";
 import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
 import type { Attachment, SessionHost } from "./vocabulary.ts";
@@ -52,6 +54,10 @@ export const createSessionHost = (options: {
   const renamed = new Map(options.renamed);
   const attachments: Attachment[] = [];
   const told = services.eventLogs.hold(row);
+  /** Nobody can find a one-shot session. */
+  const tellReaders = (event: ToldEvent): void => {
+    if (!row.ephemeral) told.tell(event);
+  };
   /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
   let atGate = false;
 
@@ -205,7 +211,7 @@ export const createSessionHost = (options: {
 
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
-  const rows = createTurnRows({ store, clock, log, row });
+  const rows = withTurnsTold(createTurnRows({ store, clock, log, row }), { clock, tell: tellReaders });
 
   const turns = createHostTurns({
     services,
@@ -252,7 +258,7 @@ export const createSessionHost = (options: {
         if (ending !== undefined) rows.stored(ending);
       }),
     onNotStored: notStored,
-    tellReaders: told.tell,
+    tellReaders,
     onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
     onEvent: (type, data, agentId) => {
       if (ownWork.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);

@@ -74,6 +74,17 @@ describe("a session's event stream", () => {
     expect(reader.events.every(({ id }) => id !== undefined)).toBe(true);
     expect(reader.events.some(({ event }) => event === "system.message")).toBe(false);
     expect(JSON.stringify(reader.events)).toContain(id);
+    const turns = reader.events.filter(({ event }) => event.startsWith("turn."));
+    expect(turns.map(({ event }) => event)).toEqual([
+      "turn.running",
+      "turn.completed",
+      "turn.running",
+      "turn.completed",
+    ]);
+    expect(turns[0]?.data).toMatchObject({
+      ephemeral: true,
+      data: { by: "alice", turnId: expect.any(String) },
+    });
   });
 
   it("goes on where it was cut, from memory with every delta, in the middle of an answer", async () => {
@@ -87,9 +98,12 @@ describe("a session's event stream", () => {
     }
     await saying;
     for (const reader of [whole, cut])
-      await reader.until("the end", () => reader.events.at(-1)?.event === "session.idle");
-    const told = (reader: StreamReader) =>
-      reader.events.filter(({ event }) => event !== "stream.opened").map(({ id, event }) => `${id} ${event}`);
+      await reader.until("the end", () => reader.events.some(({ event }) => event === "turn.completed"));
+    const told = (reader: StreamReader) => {
+      const all = reader.events.filter(({ event }) => event !== "stream.opened");
+      const end = all.findIndex(({ event }) => event === "turn.completed");
+      return all.slice(0, end + 1).map(({ id, event }) => `${id} ${event}`);
+    };
     expect(cut.reconnects).toBeGreaterThanOrEqual(3);
     expect(told(cut)).toEqual(told(whole));
   });
@@ -149,6 +163,7 @@ describe("a session's event stream", () => {
     );
     killRuntimes();
     await reader.until("the rewind", () => reader.events.some(({ event }) => event === "stream.rewind"));
+    await reader.until("its end", () => reader.events.some(({ event }) => event === "turn.interrupted"));
     await say(id, "[[echo third]]");
     const all = await history(id);
     await reader.until("all", () => reader.joined.length >= all.length);

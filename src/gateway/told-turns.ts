@@ -1,0 +1,62 @@
+import type { Clock } from "../kernel/clock.ts";
+import type { Turn } from "../sessions/turn.ts";
+import type { TurnEnd } from "../store/store.ts";
+import type { ToldEvent } from "./told-event.ts";
+import type { TurnRows } from "./turn-rows.ts";
+import type { TurnEnding } from "./turn-vocabulary.ts";
+import type { Sender } from "./vocabulary.ts";
+
+/** What has never begun has failed, as its reason says. */
+const stateOf = ({ state }: TurnEnd): string => (state === "refused" ? "failed" : state);
+
+/** Turn rows that the readers of the session's stream hear of: `turn.queued`, `turn.running`, and how each has ended. */
+export const withTurnsTold = (
+  rows: TurnRows,
+  options: { readonly clock: Clock; readonly tell: (event: ToldEvent) => void },
+): TurnRows => {
+  const { clock, tell } = options;
+  const told = new WeakMap<Turn<Sender>, "queued" | "running">();
+
+  const say = (turn: Turn<Sender>, state: string, more: Readonly<Record<string, unknown>> = {}): void => {
+    const type = `turn.${state}`;
+    const event = {
+      type,
+      timestamp: new Date(clock.now()).toISOString(),
+      ephemeral: true,
+      data: { turnId: turn.id, by: turn.sender.principal.user, ...more },
+    };
+    tell({ type, data: () => Buffer.from(JSON.stringify(event)) });
+  };
+
+  const reached = (turn: Turn<Sender>, state: "queued" | "running"): void => {
+    if (told.get(turn) === state) return;
+    told.set(turn, state);
+    say(turn, state);
+  };
+
+  const over = (ending: TurnEnding): void => {
+    const turns = [ending.turn, ...ending.joined].filter((turn) => told.delete(turn));
+    if (turns.length === 0) return;
+    const ends = new Map(rows.endsOf(ending).map((end) => [end.id, end]));
+    for (const turn of turns) {
+      const end = ends.get(turn.id);
+      if (end !== undefined) say(turn, stateOf(end), { reason: end.reason, joined: end.joined });
+    }
+  };
+
+  return {
+    ...rows,
+    async accepted(turn) {
+      await rows.accepted(turn);
+      if (turn.state.kind === "queued") reached(turn, "queued");
+    },
+    async begun(turn) {
+      await rows.begun(turn);
+      if (turn.state.kind !== "ended") reached(turn, "running");
+    },
+    ended(ending) {
+      rows.ended(ending);
+      over(ending);
+    },
+  };
+};

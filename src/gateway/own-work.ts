@@ -37,6 +37,9 @@ export const createOwnWork = (options: {
   readonly onIdle: () => void;
   /** A turn that might have begun has not. */
   readonly onLapse: () => void;
+  readonly turnTimeoutMs: number;
+  /** A turn that nobody queued takes longer than a turn may, and does not let itself be aborted. */
+  readonly onStuck: () => void;
   readonly log: Log;
 }): OwnWork => {
   const { clock, session, shells, ask, onIdle, log } = options;
@@ -54,7 +57,16 @@ export const createOwnWork = (options: {
     onError: (error) => log.warn({ session, error }, "the session's plans could not be listed"),
   });
 
-  const unqueued = createUnqueuedTurn({ clock, onLapse: options.onLapse });
+  const unqueued = createUnqueuedTurn({
+    clock,
+    turnTimeoutMs: options.turnTimeoutMs,
+    abort: () =>
+      ask("session.abort").catch((error) =>
+        log.warn({ session, error }, "a turn that takes too long could not be aborted"),
+      ),
+    onStuck: options.onStuck,
+    onLapse: options.onLapse,
+  });
 
   return {
     get running() {

@@ -206,6 +206,11 @@ export const createSessionHost = (options: {
     ask: askIfAwake,
     onIdle: stay.idleAgain,
     onLapse: settled,
+    turnTimeoutMs: policy.limits.turnTimeoutMs,
+    onStuck: () =>
+      throwOut(
+        "A turn that nobody had sent took longer than a turn may; what it did since counts as not done.",
+      ),
     log,
   });
 

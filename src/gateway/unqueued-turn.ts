@@ -29,21 +29,37 @@ export const mayBegin = (method: string): boolean => beginning.test(method);
 export const beginsTurn = (method: string): boolean =>
   /^session\.(sendMessages|sendSystemNotification|fleet\.start)$/.test(method);
 
+/** How long a turn that was told to abort may take to say that it is idle. */
+const abortGraceMs = 10_000;
+
 /** How long after such a call the turn may take to begin: some milliseconds, unless the machine is busy. */
 const graceMs = 2_000;
 
 export const createUnqueuedTurn = (options: {
   readonly clock: Clock;
+  readonly turnTimeoutMs: number;
+  /** It has taken longer than a turn may. */
+  readonly abort: () => void;
+  /** It goes on all the same. */
+  readonly onStuck: () => void;
   /** None has begun after all. */
   readonly onLapse: () => void;
 }): UnqueuedTurn => {
   let running = false;
   let stopWaiting: (() => void) | undefined;
+  let cancelTimeout = (): void => {};
   let waiters: (() => void)[] = [];
 
   const tellWaiters = (): void => {
     for (const resolve of waiters) resolve();
     waiters = [];
+  };
+
+  const limit = (): void => {
+    cancelTimeout = options.clock.after(options.turnTimeoutMs, () => {
+      cancelTimeout = options.clock.after(abortGraceMs, options.onStuck);
+      options.abort();
+    });
   };
 
   const begun = (): void => {
@@ -68,10 +84,14 @@ export const createUnqueuedTurn = (options: {
       // Subagents have turns of their own, which do not end with the session's idle.
       if (begins.has(type) && agentId === undefined) {
         begun();
-        running ||= !queued;
+        if (!running && !queued) {
+          running = true;
+          limit();
+        }
       }
       const ends = running && type === "session.idle" && !(isObject(data) && data.mode === "autopilot");
       if (ends) {
+        cancelTimeout();
         running = false;
         tellWaiters();
       }
@@ -83,6 +103,7 @@ export const createUnqueuedTurn = (options: {
     },
     clear() {
       begun();
+      cancelTimeout();
       running = false;
       tellWaiters();
     },

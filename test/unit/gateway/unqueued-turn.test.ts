@@ -6,12 +6,14 @@ import { settle } from "./fake-node.ts";
 const setUp = () => {
   const clock = new ManualClock();
   const onLapse = vi.fn();
-  const turn = createUnqueuedTurn({ clock, onLapse });
+  const abort = vi.fn();
+  const onStuck = vi.fn();
+  const turn = createUnqueuedTurn({ clock, turnTimeoutMs: 60_000, abort, onStuck, onLapse });
   const over = vi.fn();
   const wait = () => turn.over().then(over);
   const event = (type: string, data: unknown = {}, agentId?: string, queued = false) =>
     turn.observe(type, data, agentId, queued);
-  return { clock, onLapse, turn, over, wait, event };
+  return { clock, abort, onStuck, onLapse, turn, over, wait, event };
 };
 
 describe("a turn that no message in the queue has begun", () => {
@@ -45,6 +47,26 @@ describe("a turn that no message in the queue has begun", () => {
     clock.advance(2_000);
     await settle();
     expect([turn.running, over.mock.calls.length, onLapse.mock.calls.length]).toEqual([false, 1, 1]);
+  });
+
+  it("is aborted when it takes longer than a turn may, and given up when that does not end it", () => {
+    const { clock, abort, onStuck, turn, event } = setUp();
+    event("user.message");
+    event("assistant.turn_start");
+    clock.advance(59_999);
+    expect(abort).not.toHaveBeenCalled();
+    clock.advance(1);
+    expect(abort).toHaveBeenCalledOnce();
+    clock.advance(9_999);
+    expect(onStuck).not.toHaveBeenCalled();
+    clock.advance(1);
+    expect(onStuck).toHaveBeenCalledOnce();
+    turn.clear();
+    event("assistant.turn_start");
+    clock.advance(60_000);
+    event("session.idle", { aborted: true });
+    clock.advance(60_000);
+    expect([abort.mock.calls.length, onStuck.mock.calls.length, clock.pending]).toEqual([2, 1, 0]);
   });
 
   it("ends with the session's stay in its runtime", async () => {

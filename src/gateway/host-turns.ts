@@ -249,6 +249,10 @@ export const createHostTurns = (options: {
     ending: runner.ending,
     idle: runner.idle,
     interrupt,
+    end(message, error) {
+      if (runner.current !== undefined || runner.waiting.length > 0) announce(options.attachments, message);
+      runner.end(message, error);
+    },
     stop(message) {
       if (runner.current !== undefined || runner.waiting.length > 0) announce(options.attachments, message);
       runner.stop(message);

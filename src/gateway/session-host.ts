@@ -7,6 +7,7 @@ import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
 import type { SessionRow } from "../store/store.ts";
 import { unite } from "./declarations.ts";
+import { sessionDeleted } from "./deleted.ts";
 import { createHeldEnds } from "./held-ends.ts";
 import { askAttachment } from "./host-callbacks.ts";
 import { createHostCalls } from "./host-calls.ts";
@@ -391,7 +392,7 @@ export const createSessionHost = (options: {
         if (upstream.life.kind === "deleted" || !may(host)) return false;
         await upstream.bury(remove);
         stay.stopTimer();
-        turns.interrupt("The session has been deleted.");
+        turns.end("The session has been deleted.", sessionDeleted());
         return true;
       }),
   };

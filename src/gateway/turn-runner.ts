@@ -296,16 +296,24 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     interrupt,
     stop(message) {
-      const error = new SquadronError(
+      stopped = new SquadronError(
         "draining",
         "The node is shutting down and did not begin with this message; send it again.",
       );
-      stopped = error;
+      const kept = new SquadronError(
+        "draining",
+        "The node is shutting down. The message is stored, and the next node answers it; do not send it again.",
+        { details: { stored: true } },
+      );
       for (const turn of queue.waiting) {
-        const outcome = { kind: "refused", error } as const;
-        if (turn.promised) queue.end(turn, outcome);
-        else drop(turn, outcome);
+        if (turn.promised) queue.end(turn, { kind: "refused", error: kept });
+        else drop(turn, { kind: "refused", error: stopped });
       }
+      interrupt(message);
+    },
+    end(message, error) {
+      stopped = error;
+      for (const turn of queue.waiting) drop(turn, { kind: "refused", error });
       interrupt(message);
     },
     serves: (sender, end) => servedBy(end).some((turn) => turn.sender === sender),

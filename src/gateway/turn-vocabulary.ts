@@ -1,4 +1,5 @@
 import type { Clock } from "../kernel/clock.ts";
+import type { SquadronError } from "../kernel/errors.ts";
 import type { Turn, TurnOutcome } from "../sessions/turn.ts";
 import type { Sender, Sending, SentMessage } from "./vocabulary.ts";
 
@@ -78,6 +79,8 @@ export interface TurnRunner {
   interrupt(message: string): void;
   /** The node is closing: the running turn is interrupted, others are refused unless they are promised, and so is every later one. */
   stop(message: string): void;
+  /** The session is no more: the running turn is interrupted, and all others are refused for that reason. */
+  end(message: string, error: SquadronError): void;
   /** Would an end now be that of a turn of this sender? `end`: how, if its events do not tell. */
   serves(sender: Sender, end?: TurnOutcome["kind"]): boolean;
   /** Has this sender another turn, that would not have ended then? */

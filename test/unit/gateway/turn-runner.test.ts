@@ -385,7 +385,10 @@ describe("the turn runner", () => {
     const unpromised = await runner.send(bob, { prompt: "three" }, { answer: "ended" });
     runner.stop("closing");
     expect(await turn.ended).toMatchObject({ kind: "interrupted", message: "closing" });
-    expect(await promised.turn.ended).toMatchObject({ kind: "refused", error: { code: "draining" } });
+    expect(await promised.turn.ended).toMatchObject({
+      kind: "refused",
+      error: { code: "draining", details: { stored: true } },
+    });
     expect(onCancelled.mock.calls).toMatchObject([[unpromised.turn, { kind: "refused" }]]);
     await expect(runner.send(bob, { prompt: "four" }, taken)).rejects.toMatchObject({ code: "draining" });
 
@@ -397,6 +400,18 @@ describe("the turn runner", () => {
     next.submitted[0]?.accept("r2");
     await settle();
     expect(next.onRenamed).toHaveBeenCalledWith("r2", promised.turn.id);
+  });
+
+  it("refuses all that waits when the session is no more, promised or not", async () => {
+    const { runner, onCancelled } = setUp();
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    const promised = await runner.send(bob, { prompt: "two" }, { answer: "stored" });
+    const deleted = new SquadronError("session_deleted", "deleted");
+    runner.end("deleted", deleted);
+    await expect(running).rejects.toMatchObject({ code: "runtime_gone" });
+    expect(await promised.turn.ended).toEqual({ kind: "refused", error: deleted });
+    expect(onCancelled).toHaveBeenCalledOnce();
+    await expect(runner.send(bob, { prompt: "three" }, taken)).rejects.toBe(deleted);
   });
 
   it("refuses more than may wait, and says how many that is", async () => {

@@ -82,7 +82,11 @@ export const createSessionHost = (options: {
         session: row.id,
         bounds: fileBoundsOf(policy),
         record: () => upstream.held.pending,
-        onFenced: () => metrics.writeFenced(),
+        onFenced() {
+          metrics.writeFenced();
+          // After whoever wanted to store something has said what became of it.
+          setImmediate(() => throwOut(lostMessage));
+        },
         watch: told,
         nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
       });

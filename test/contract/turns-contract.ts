@@ -154,6 +154,19 @@ export const turnsContract = (here: Here): void => {
       expect((await store.turns.byId(kept.row.id, waiting.id))?.state).toBe("refused");
     });
 
+    it("leaves who has taken a session over in peace when it settles what the former holder had not begun", async () => {
+      const { store, openAs } = here();
+      const [living, dead] = [await openAs("living"), await openAs("dead")];
+      await store.leases.enter({ holder: "living", directory: "1", until: 9_000 });
+      const { row } = await held(store);
+      const [begun, waiting] = [turn(row.id), turn(row.id, { state: "accepted" })];
+      for (const one of [begun, waiting]) await dead.turns.insert(one);
+      const taken = await living.state.acquire(row.id, 6_000);
+      expect(await store.turns.settleAll(6_000)).toBe(1);
+      expect((await store.turns.byId(row.id, waiting.id))?.state).toBe("refused");
+      expect(await store.state.newest(row.id)).toMatchObject({ epoch: taken?.epoch });
+    });
+
     it("keeps what a message says that must run, for whoever takes it over from a node that lives no more", async () => {
       const { store, openAs } = here();
       const [living, next] = [await openAs("living"), await openAs("next")];

@@ -145,10 +145,11 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
 
   settleAll: (at) =>
     database.transaction(async (db) => {
+      // Who has taken a session over since has left nothing of it that had begun, and keeps its epoch.
       const abandoned = sql`ended_at is null and parameters is null and ${leftBehind(at)}`;
       await sql`
         update sessions set epoch = epoch + 1
-        where id in (select session_id from turns where ${abandoned})`.execute(db);
+        where id in (select session_id from turns where state = 'begun' and ${abandoned})`.execute(db);
       const { numAffectedRows } = await sql`
         update turns set ended_at = ${at},
           reason = case state when 'begun' then ${nodeEnded} else ${nodeEndedBefore} end,

@@ -48,8 +48,8 @@ interface Course {
   readonly stoppedInTurn: boolean;
   /** Has its successor answered when the zombie goes on, or is it in the middle of a turn? */
   readonly successorDone: boolean;
-  /** Does another client send something to the zombie while it is stopped? */
-  readonly late: boolean;
+  /** Does another client send something to the zombie, which waits for the turn when it is stopped, or comes meanwhile? */
+  readonly other: "queued" | "late" | undefined;
 }
 
 /** A turn that the zombie had begun when it was stopped. */
@@ -186,12 +186,19 @@ export const zombie: Scenario = async ({ rounds, seed, clients, say: tell }) => 
       const chance = (percent: number): boolean => session !== storing && random.percent(percent);
       const stoppedInTurn = storing === undefined ? chance(50) : session !== storing;
       const name = `r${number}-${index}`;
-      return { session, name, stoppedInTurn, successorDone: chance(50), late: chance(50) };
+      const other = chance(60) ? (chance(50) ? "queued" : "late") : undefined;
+      return { session, name, stoppedInTurn, successorDone: chance(50), other };
     });
     await Promise.all(sessions.map((session) => talk.untilAnswered(others.get(session), session, "before")));
     const turns = await Promise.all(
       courses.map((course) => talk.untilHeld(zombie, course.session, "zombie", holdOf(course, "zombie"))),
     );
+    const sent: Promise<Attempt>[] = [];
+    const sendOthers = (when: "queued" | "late"): void => {
+      for (const { session, other } of courses)
+        if (other === when) sent.push(talk.say(others.get(session), session, when));
+    };
+    sendOthers("queued");
     const endTurns = (): void => {
       for (const course of courses) if (!course.stoppedInTurn) world.model.release(holdOf(course, "zombie"));
     };
@@ -205,9 +212,7 @@ export const zombie: Scenario = async ({ rounds, seed, clients, say: tell }) => 
       await stopNodeAtPoint(world, zombie.stopFile, endTurns);
     }
     const logs = await Promise.all(courses.map(({ session }) => storedLog(store, session)));
-    const late = courses
-      .filter((course) => course.late)
-      .map(({ session }) => talk.say(others.get(session), session, "late"));
+    sendOthers("late");
     const taken = courses.map(async (course): Promise<{ readonly done: Promise<Attempt> }> => {
       const { session } = course;
       if (!course.successorDone)
@@ -233,7 +238,7 @@ export const zombie: Scenario = async ({ rounds, seed, clients, say: tell }) => 
       const attempt = await done;
       if (attempt.outcome.kind !== "answered") bad.push(unexpected(attempt));
     }
-    await Promise.all(late);
+    await Promise.all(sent);
   };
 
   try {

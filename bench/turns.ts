@@ -47,3 +47,27 @@ export const runTurn = async (session: CopilotSession, prompt = smallPrompt): Pr
     stopListening();
   }
 };
+
+/** Sends all messages at once, and waits for the end of the last turn. */
+export const runQueued = async (
+  session: CopilotSession,
+  turns: number,
+  prompt = smallPrompt,
+): Promise<void> => {
+  const { promise: idle, resolve } = Promise.withResolvers<void>();
+  let answers = 0;
+  const stopListening = session.on((event) => {
+    if (event.type === "assistant.message") answers++;
+    // A client is told the end of its last turn only.
+    if (event.type === "session.idle" && answers === turns) resolve();
+  });
+  const timer = setTimeout(resolve, turnDeadlineMs);
+  try {
+    await Promise.all(Array.from({ length: turns }, () => session.send({ prompt })));
+    await idle;
+    if (answers !== turns) throw new Error(`Of ${turns} messages ${answers} were answered.`);
+  } finally {
+    clearTimeout(timer);
+    stopListening();
+  }
+};

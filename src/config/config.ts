@@ -72,6 +72,9 @@ export interface Policy {
     /** Messages of the whole tenant in any minute, and of each of its users. */
     readonly turnsPerMinute?: number;
     readonly turnsPerMinutePerUser?: number;
+    /** What model calls take in and give out in a day (UTC). */
+    readonly tokensPerDay?: number;
+    readonly tokensPerDayPerUser?: number;
   };
   readonly allow: Allow;
 }

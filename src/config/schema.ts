@@ -43,6 +43,7 @@ const provider = group({
 });
 
 const count = () => whole(1, 1_000_000_000);
+const tokens = () => whole(1, 1_000_000_000_000);
 const day = 86_400_000;
 const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
@@ -104,6 +105,8 @@ export const policySchema = section({
     livePerTenant: count().exactOptional(),
     turnsPerMinute: whole(1, 100_000).exactOptional(),
     turnsPerMinutePerUser: whole(1, 100_000).exactOptional(),
+    tokensPerDay: tokens().exactOptional(),
+    tokensPerDayPerUser: tokens().exactOptional(),
   }),
   allow,
 });

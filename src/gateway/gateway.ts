@@ -30,6 +30,7 @@ import { type ResumedQueues, resumeQueues } from "./resumed-queues.ts";
 import { createSessionQuota } from "./session-quota.ts";
 import { createShells } from "./shells.ts";
 import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
+import { createTokenBudgets } from "./token-budgets.ts";
 import { createTurnRates } from "./turn-rates.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
@@ -111,6 +112,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   let drained = false;
   const useLedger = createUseLedger({ store, clock, log });
   const turnRates = createTurnRates(clock);
+  const tokenBudgets = createTokenBudgets({ store, clock, log });
   const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
     if (policy.allow.all)
       await Promise.all([launchProviders.prepare(runtime), telemetry.prepare(runtime, attachments)]);
@@ -119,6 +121,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     services: {
       useLedger,
       turnRates,
+      tokenBudgets,
       shells,
       prepare,
       clock,
@@ -136,6 +139,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const services: GatewayServices = {
     useLedger,
     turnRates,
+    tokenBudgets,
     shells,
     prepare,
     launchProviders,
@@ -370,6 +374,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       );
       await audit.close();
       await useLedger.flush();
+      await tokenBudgets.flush();
     },
   };
 };

@@ -11,6 +11,7 @@ import type { EventLogs } from "./event-logs.ts";
 import type { LivePlaces } from "./live-places.ts";
 import type { Residence } from "./residence.ts";
 import type { Shells } from "./shells.ts";
+import type { TokenBudgets } from "./token-budgets.ts";
 import type { TurnRates } from "./turn-rates.ts";
 import type { UseLedger } from "./use-ledger.ts";
 import type { Attachment } from "./vocabulary.ts";
@@ -28,6 +29,7 @@ export interface HostServices {
   readonly eventLogs: EventLogs;
   readonly useLedger: UseLedger;
   readonly turnRates: TurnRates;
+  readonly tokenBudgets: TokenBudgets;
   readonly shells: Shells;
   /** Asks a runtime for what clients of a session may want of it as a whole; before the session is opened there. */
   readonly prepare: (runtime: Runtime, policy: Policy, attachments: readonly Attachment[]) => Promise<void>;

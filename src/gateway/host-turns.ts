@@ -9,6 +9,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
+import { admitTurn } from "./turn-admission.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner } from "./turn-runner.ts";
 import type { TurnRunner } from "./turn-vocabulary.ts";
@@ -25,8 +26,10 @@ export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" |
   hasAsked(connection: Connection): boolean;
   /** Tells every client that what ran has ended, when the runtime cannot say so and it was no turn of the queue. */
   announce(message: string): void;
-  /** Tokens of a model call, noted in the ledger. */
+  /** Tokens of a model call, noted in the ledger and for the limits of a day. */
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
+  /** Why no model may be called any more today, if so. */
+  readonly spent: string | undefined;
 }
 
 /** What a message is refused with that has not got into the queue. */
@@ -53,7 +56,8 @@ export const createHostTurns = (options: {
   readonly onSettled: () => void;
   readonly rows: TurnRows;
 }): HostTurns => {
-  const { clock, store, metrics, log, useLedger, turnRates } = options.services;
+  const { clock, store, metrics, log, useLedger, tokenBudgets } = options.services;
+  const { limits } = options.policy;
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
 
@@ -108,8 +112,8 @@ export const createHostTurns = (options: {
     },
     steering: options.rows.begun,
     onStuck: options.onStuck,
-    queueLength: options.policy.limits.queueLength,
-    turnTimeoutMs: options.policy.limits.turnTimeoutMs,
+    queueLength: limits.queueLength,
+    turnTimeoutMs: limits.turnTimeoutMs,
     submit,
     abortUpstream: () => options.call("session.abort", {}),
     onRenamed(runtimeMessageId, clientMessageId) {
@@ -151,6 +155,10 @@ export const createHostTurns = (options: {
       return false;
     return by.link.kind === "http" || (!sender.open && turn === runner.current);
   };
+
+  /** Whose tokens it are: the sender's of what runs. */
+  const payer = (): Sender["principal"] =>
+    runner.current?.sender.principal ?? { tenant: options.row.tenant, user: options.row.owner };
 
   /** What a client wants done with its message when the session is busy. */
   const wayOf = (params: Readonly<Record<string, unknown>>, { onBusy }: Sending): OnBusy => {
@@ -218,7 +226,7 @@ export const createHostTurns = (options: {
     },
     hasAsked: (connection) => asked.has(connection),
     async send(sender, params, how) {
-      const counted = await turnRates.take(sender.principal, options.policy.limits);
+      const counted = await admitTurn(options.services, sender.principal, limits);
       asked.add(sender);
       try {
         return await take(sender, params, how);
@@ -260,7 +268,13 @@ export const createHostTurns = (options: {
     get failed() {
       return runner.failed;
     },
-    countTokens: ({ inputTokens, outputTokens }) => useLedger.used(session, inputTokens, outputTokens),
+    countTokens(usage) {
+      useLedger.used(session, usage.inputTokens, usage.outputTokens);
+      tokenBudgets.used(payer(), limits, usage);
+    },
+    get spent() {
+      return tokenBudgets.spent(payer(), limits)?.message;
+    },
     serves: runner.serves,
     waits: runner.waits,
     asks: runner.asks,

@@ -10,6 +10,7 @@ import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { answerMethods } from "./open-requests.ts";
 import { clearQueue, pendingItems, removeMostRecent } from "./queue-calls.ts";
+import { admitTurn } from "./turn-admission.ts";
 import { beginsTurn, mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
 
@@ -119,7 +120,7 @@ export const callSession = async (
   const { sessionId: _name, ...rest } = paramsWithin(connection, held.host, entry.method, judged);
   const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
   if (begins.has(entry.method) || (mayBegin(entry.method) && !reads)) services.admit();
-  if (beginsTurn(entry.method)) await services.turnRates.take(connection.principal, connection.policy.limits);
+  if (beginsTurn(entry.method)) await admitTurn(services, connection.principal, connection.policy.limits);
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
   if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
     return { success: false };

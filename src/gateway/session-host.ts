@@ -324,7 +324,7 @@ export const createSessionHost = (options: {
       return turns.current !== undefined || turns.waiting.length > 0 || ownWork.inTurn;
     },
     get grant() {
-      return upstream.held.grant;
+      return { ...upstream.held.grant, spent: () => turns.spent };
     },
     get inferenceBy() {
       return upstream.held.memory.credentials.ownInference ? holders.recordWriter?.connection : undefined;

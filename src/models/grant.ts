@@ -29,6 +29,8 @@ export interface ModelGrant {
   readonly allowModels: readonly string[];
   /** The first that fits is taken. */
   readonly routes: readonly ModelRoute[];
+  /** Why it may make no more calls, when what it may use is used up. */
+  readonly spent?: () => string | undefined;
   readonly log?: ModelLog;
 }
 

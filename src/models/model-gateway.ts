@@ -150,6 +150,10 @@ export const createModelGateway = (options: {
       );
       return refuse(answer, abort, failing("model_denied", "This session may not call this model provider."));
     }
+    const spent = granted.spent?.();
+    // Of all statuses that say so this is the one that a runtime does not try again.
+    if (spent !== undefined)
+      return refuse(answer, abort, refusing(402, "quota_exceeded", spent, "insufficient_quota"));
     const context: CallContext = {
       start,
       grant: granted,

@@ -112,6 +112,15 @@ export const openSocketCall = (
         log.info({ session: sessionId }, text);
         return deliver(JSON.stringify({ type: "error", status: 400, ...errorBody("model_denied", text) }));
       }
+      const spent = grant.spent?.();
+      if (spent !== undefined)
+        return deliver(
+          JSON.stringify({
+            type: "error",
+            status: 402,
+            ...errorBody("quota_exceeded", spent, "insufficient_quota"),
+          }),
+        );
       meter = createUsageMeter(model, "application/json");
     }
     socket.send(binary ? message : message.toString("utf8"));

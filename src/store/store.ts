@@ -413,6 +413,26 @@ export interface LeaseStore {
   onFreed(listener: (name: string) => void): () => void;
 }
 
+/** A user on one day, counted from 1970, UTC. */
+export interface TokenDay {
+  readonly day: number;
+  readonly tenant: string;
+  readonly user: string;
+}
+
+/** Tokens of one day: of all users of a tenant, and of one of them. */
+export interface TokenTotals {
+  readonly tenant: number;
+  readonly user: number;
+}
+
+/** How many tokens were used on each day. Days before the last two are forgotten. */
+export interface TokenStore {
+  /** What is then used of that day. It waits for no disk: a power cut may take the last of it back. */
+  add(which: TokenDay, tokens: number): Promise<TokenTotals>;
+  of(which: TokenDay): Promise<TokenTotals>;
+}
+
 /** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
 export interface Store {
   readonly sessions: SessionStore;
@@ -420,6 +440,7 @@ export interface Store {
   readonly state: StateStore;
   readonly turns: TurnStore;
   readonly requestKeys: RequestKeyStore;
+  readonly tokens: TokenStore;
   readonly leases: LeaseStore;
   readonly keys: KeyStore;
   readonly audit: AuditStore;

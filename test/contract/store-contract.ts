@@ -6,6 +6,7 @@ import { requestKeysContract } from "./request-keys-contract.ts";
 import { session } from "./rows.ts";
 import { sessionLifeContract } from "./session-life-contract.ts";
 import { stateContract } from "./state-contract.ts";
+import { tokensContract } from "./tokens-contract.ts";
 import { turnsContract } from "./turns-contract.ts";
 
 /** One place where stores live: opening twice gives two connections to the same data. */
@@ -345,6 +346,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     stateContract(here);
     turnsContract(here);
     requestKeysContract(here);
+    tokensContract(here);
     sessionLifeContract(here);
 
     it("keeps the ids of messages by session", async () => {

@@ -139,6 +139,7 @@ describe("the SQLite file", () => {
       "0007-leases",
       "0008-turn-queue",
       "0009-request-keys",
+      "0010-token-use",
     ]);
   });
 

@@ -204,4 +204,16 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "create index request_keys_by_turn on request_keys (turn_id) where turn_id is not null",
     ),
   },
+  "0010-token-use": {
+    up: statements(
+      // Days since 1970, UTC.
+      `create table token_use (
+        day integer not null,
+        tenant text not null,
+        user text not null,
+        tokens integer not null,
+        primary key (day, tenant, user)
+      ) strict, without rowid`,
+    ),
+  },
 };

@@ -10,6 +10,7 @@ import { messageIdsIn } from "./message-ids.ts";
 import { requestKeysIn } from "./request-keys.ts";
 import { sessionsIn } from "./sessions.ts";
 import { stateIn } from "./state.ts";
+import { tokensIn } from "./tokens.ts";
 import { turnsIn } from "./turns.ts";
 
 /** The embedded store in one SQLite file. */
@@ -23,6 +24,7 @@ export const storeIn = (database: Database, clock: Clock, holder = newUuid()): S
   state: stateIn(database, clock),
   turns: turnsIn(database, holder),
   requestKeys: requestKeysIn(database),
+  tokens: tokensIn(database),
   leases: leasesIn(database),
   keys: keysIn(database, clock),
   audit: auditIn(database),

@@ -8,6 +8,7 @@ import type {
   SessionName,
   SessionRow,
   StoredEntry,
+  TokenDay,
   TurnRow,
 } from "../store.ts";
 
@@ -113,6 +114,7 @@ export interface Tables {
   readonly fileChunks: FileChunksTable;
   readonly turns: TurnsTable;
   readonly requestKeys: RequestKeysTable;
+  readonly tokenUse: TokenDay & { readonly tokens: number };
   readonly unitEpochs: { readonly key: string; readonly epoch: number };
   readonly leaseHolders: LeaseHoldersTable;
   readonly leases: LeasesTable;

@@ -41,9 +41,7 @@ const none: TurnRows = {
   accepted: async () => undefined,
   begun: async () => undefined,
   claim: async () => [],
-  endsOf: () => {
-    throw new Error("Nothing of a one-shot session is stored.");
-  },
+  endsOf: () => [],
   stored: () => undefined,
   ended: () => undefined,
 };
@@ -57,8 +55,10 @@ export const createTurnRows = (options: {
   const { store, clock, log, row } = options;
   if (row.ephemeral) return none;
   const inserted = new WeakMap<Turn<Sender>, Promise<void>>();
+  /** The store has been asked for a row, so there may be one. */
+  const asked = new WeakSet<Turn<Sender>>();
   const stored = new WeakSet<Turn<Sender>>();
-  /** Ends that could not be written, no more than a queue can have. */
+  /** Ends that could not be written. While there are any no row is made, so they are no more than a queue can have. */
   let owed: TurnEnd[] = [];
 
   const payOff = async (): Promise<void> => {
@@ -82,6 +82,7 @@ export const createTurnRows = (options: {
       ...(state === "accepted" && turn.promised && { parameters: JSON.stringify(turn.parameters) }),
     };
     const insertion = payOff().then(async () => {
+      asked.add(turn);
       if (await store.turns.insert(made)) return;
       inserted.delete(turn);
       throw new KeyUsed();
@@ -113,6 +114,7 @@ export const createTurnRows = (options: {
       await inserted.get(turn);
       await store.turns.end(end);
     } catch (error) {
+      if (!asked.has(turn)) return;
       owed.push(end);
       log.error({ session: row.id, turn: turn.id, error }, "the end of a turn could not be stored yet");
     }
@@ -142,6 +144,7 @@ export const createTurnRows = (options: {
           promised: true,
         });
         inserted.set(turn, Promise.resolve());
+        asked.add(turn);
         return turn;
       });
     },

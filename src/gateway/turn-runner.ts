@@ -24,6 +24,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const acceptances = createAcceptances(options);
   let current: TurnRun | undefined;
   let stopped: SquadronError | undefined;
+  /** Turns that wait although their rows say that they have begun: no other node would run them. */
+  const noted = new WeakSet<Turn<Sender>>();
 
   const make = (
     sender: Sender,
@@ -198,12 +200,33 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     return { messageId: turn.id, turn };
   };
 
+  const deliverOrSend = async (turn: Turn<Sender>, answer: SendAnswer): Promise<SentMessage> => {
+    while (stopped === undefined) {
+      const run = current;
+      if (run === undefined) return enqueue(turn, answer, true);
+      await run.taken.promise;
+      if (current !== run) continue;
+      const { length } = run.steered;
+      assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
+      await options.steering(turn);
+      noted.add(turn);
+      if (current !== run) continue;
+      const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
+      deliver(run, turn);
+      return { messageId: await taken, turn };
+    }
+    throw stopped;
+  };
+
   const servedBy = (end?: TurnOutcome["kind"]): readonly Turn<Sender>[] =>
     current === undefined ? [] : [current.turn, ...joinedTo(current, end ?? current.progress.outcome().kind)];
   const unfinished = (): readonly Turn<Sender>[] =>
     current === undefined
       ? queue.waiting
       : [current.turn, ...current.steered.map(({ turn }) => turn), ...queue.waiting];
+
+  const find = (id: string): Turn<Sender> | undefined =>
+    unfinished().find((turn) => turn.id === id || turn.runtimeMessageId === id);
 
   return {
     get current() {
@@ -217,28 +240,26 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       return enqueue(make(sender, parameters, how), how.answer, first);
     },
     async steer(sender, parameters, how) {
-      const { answer } = how;
       const turn = make(sender, parameters, how);
-      while (stopped === undefined) {
-        const run = current;
-        if (run === undefined) return enqueue(turn, answer, true);
-        await run.taken.promise;
-        if (current !== run) continue;
-        const { length } = run.steered;
-        assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
-        await options.steering(turn);
-        if (current !== run) continue;
-        const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
-        deliver(run, turn);
-        return { messageId: await taken, turn };
+      try {
+        return await deliverOrSend(turn, how.answer);
+      } catch (error) {
+        // It may have a row already, from before the turn ended that it was meant for.
+        if (turn.state.kind === "queued") {
+          const outcome: TurnOutcome = { kind: "refused", error };
+          turn.change({ kind: "end", outcome });
+          options.onCancelled(turn, outcome);
+        }
+        throw error;
       }
-      throw stopped;
     },
     restore(turns) {
-      for (const turn of turns) queue.add(turn);
+      // They stay stored for the next node.
+      if (stopped !== undefined) return;
+      for (const turn of turns) if (find(turn.id) === undefined) queue.add(turn);
       pump();
     },
-    find: (id) => unfinished().find((turn) => turn.id === id || turn.runtimeMessageId === id),
+    find,
     observe(type, data) {
       const run = current;
       if (run === undefined) return;
@@ -306,7 +327,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         { details: { stored: true } },
       );
       for (const turn of queue.waiting) {
-        if (turn.promised) queue.end(turn, { kind: "refused", error: kept });
+        if (turn.promised && !noted.has(turn)) queue.end(turn, { kind: "refused", error: kept });
         else drop(turn, { kind: "refused", error: stopped });
       }
       interrupt(message);

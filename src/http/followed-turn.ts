@@ -51,8 +51,11 @@ export const followTurn = async (
       signal.throwIfAborted();
       const { promise, resolve } = Promise.withResolvers<void>();
       const cancel = clock.after(pollMs, resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      await promise.finally(cancel);
+      const left = (): void => resolve();
+      signal.addEventListener("abort", left, { once: true });
+      await promise;
+      cancel();
+      signal.removeEventListener("abort", left);
     }
   };
   return { id: turnId, ended: look() };

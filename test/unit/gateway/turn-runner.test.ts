@@ -402,6 +402,67 @@ describe("the turn runner", () => {
     expect(next.onRenamed).toHaveBeenCalledWith("r2", promised.turn.id);
   });
 
+  it("begins with nothing that it takes over when the node closes meanwhile, nor takes a turn over twice", async () => {
+    const former = { id: "former", principal: alice.principal, open: false };
+    const left = (id: string) => createTurn({ id, sender: former, parameters: { prompt: id }, queuedAt: 0 });
+    const closing = setUp();
+    closing.runner.stop("closing");
+    closing.runner.restore([left("t1")]);
+    await settle();
+    expect(closing.submitted).toEqual([]);
+    expect(closing.runner.current).toBeUndefined();
+
+    const { runner } = setUp();
+    runner.restore([left("t1"), left("t2")]);
+    runner.restore([left("t1"), left("t2"), left("t3")]);
+    expect([runner.current, ...runner.waiting].map((turn) => turn?.id)).toEqual(["t1", "t2", "t3"]);
+  });
+
+  it("ends the row of a message that was to be delivered into a turn, when that ended and there is no place to wait", async () => {
+    const stored = Promise.withResolvers<void>();
+    const { runner, submitted, onCancelled, answer } = setUp({
+      queueLength: 1,
+      steering: () => stored.promise,
+    });
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await running;
+    let turn: Turn<Sender> | undefined;
+    const steered = runner.steer(
+      bob,
+      { prompt: "two" },
+      { answer: "stored", onTurn: (made) => (turn = made) },
+    );
+    await settle();
+    runner.stop("closing");
+    answer("r1", "done");
+    stored.resolve();
+    await expect(steered).rejects.toMatchObject({ code: "draining" });
+    expect(turn?.state).toMatchObject({ kind: "ended", outcome: { kind: "refused" } });
+    expect(onCancelled.mock.calls).toEqual([[turn, await turn?.ended]]);
+  });
+
+  it("does not say that the next node answers what is stored as begun", async () => {
+    const stored = Promise.withResolvers<void>();
+    const { runner, submitted, onCancelled, answer } = setUp({ steering: () => stored.promise });
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await running;
+    const steered = ["two", "three"].map((prompt) => runner.steer(bob, { prompt }, { answer: "stored" }));
+    await settle();
+    answer("r1", "done");
+    stored.resolve();
+    const [next, waiting] = await Promise.all(steered);
+    expect([runner.current, ...runner.waiting]).toEqual([next?.turn, waiting?.turn]);
+    runner.stop("closing");
+    const outcome = await waiting?.turn.ended;
+    expect(outcome).toMatchObject({ kind: "refused", error: { code: "draining", details: {} } });
+    expect(outcome).not.toHaveProperty("error.details.stored");
+    expect(onCancelled.mock.calls).toEqual([[waiting?.turn, outcome]]);
+  });
+
   it("refuses all that waits when the session is no more, promised or not", async () => {
     const { runner, onCancelled } = setUp();
     const running = runner.send(alice, { prompt: "one" }, taken);

@@ -72,6 +72,9 @@ export interface Policy {
     /** Messages of the whole tenant in any minute, and of each of its users. */
     readonly turnsPerMinute?: number;
     readonly turnsPerMinutePerUser?: number;
+    /** Turns that run at once. */
+    readonly concurrentTurns?: number;
+    readonly concurrentTurnsPerUser?: number;
     /** What model calls take in and give out in a day (UTC). */
     readonly tokensPerDay?: number;
     readonly tokensPerDayPerUser?: number;

@@ -105,6 +105,8 @@ export const policySchema = section({
     livePerTenant: count().exactOptional(),
     turnsPerMinute: whole(1, 100_000).exactOptional(),
     turnsPerMinutePerUser: whole(1, 100_000).exactOptional(),
+    concurrentTurns: count().exactOptional(),
+    concurrentTurnsPerUser: count().exactOptional(),
     tokensPerDay: tokens().exactOptional(),
     tokensPerDayPerUser: tokens().exactOptional(),
   }),

@@ -31,6 +31,7 @@ import { createSessionQuota } from "./session-quota.ts";
 import { createShells } from "./shells.ts";
 import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
 import { createTokenBudgets } from "./token-budgets.ts";
+import { createTurnPlaces } from "./turn-places.ts";
 import { createTurnRates } from "./turn-rates.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { ClientLink, Connection, SessionHost } from "./vocabulary.ts";
@@ -112,6 +113,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   let drained = false;
   const useLedger = createUseLedger({ store, clock, log });
   const turnRates = createTurnRates(clock);
+  const turnPlaces = createTurnPlaces();
   const tokenBudgets = createTokenBudgets({ store, clock, log });
   const prepare: HostServices["prepare"] = async (runtime, policy, attachments) => {
     if (policy.allow.all)
@@ -121,6 +123,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     services: {
       useLedger,
       turnRates,
+      turnPlaces,
       tokenBudgets,
       shells,
       prepare,
@@ -139,6 +142,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const services: GatewayServices = {
     useLedger,
     turnRates,
+    turnPlaces,
     tokenBudgets,
     shells,
     prepare,

@@ -12,6 +12,7 @@ import type { LivePlaces } from "./live-places.ts";
 import type { Residence } from "./residence.ts";
 import type { Shells } from "./shells.ts";
 import type { TokenBudgets } from "./token-budgets.ts";
+import type { TurnPlaces } from "./turn-places.ts";
 import type { TurnRates } from "./turn-rates.ts";
 import type { UseLedger } from "./use-ledger.ts";
 import type { Attachment } from "./vocabulary.ts";
@@ -29,6 +30,7 @@ export interface HostServices {
   readonly eventLogs: EventLogs;
   readonly useLedger: UseLedger;
   readonly turnRates: TurnRates;
+  readonly turnPlaces: TurnPlaces;
   readonly tokenBudgets: TokenBudgets;
   readonly shells: Shells;
   /** Asks a runtime for what clients of a session may want of it as a whole; before the session is opened there. */

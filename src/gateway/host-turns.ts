@@ -112,6 +112,7 @@ export const createHostTurns = (options: {
     },
     steering: options.rows.begun,
     onStuck: options.onStuck,
+    place: (sender, onHeld) => options.services.turnPlaces.take(sender.principal, limits, onHeld),
     queueLength: limits.queueLength,
     turnTimeoutMs: limits.turnTimeoutMs,
     submit,

@@ -129,7 +129,7 @@ export const createSessionHost = (options: {
     upstream,
     inOrder,
     hasWork: () =>
-      (!atGate && (turns.current !== undefined || turns.waiting.length > 0)) ||
+      (!atGate && turns.current !== undefined) ||
       calls.open > 0 ||
       openRequests.size > 0 ||
       ownWork.running ||
@@ -356,8 +356,8 @@ export const createSessionHost = (options: {
       turns.stop(message);
     },
     async settle() {
-      while (turns.current !== undefined || ownWork.inTurn) {
-        await turns.current?.ended;
+      while (turns.current !== undefined || turns.waiting.length > 0 || ownWork.inTurn) {
+        await (turns.current ?? turns.waiting[0])?.ended;
         await ownWork.turnOver();
       }
       await intake.quiet();

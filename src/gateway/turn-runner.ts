@@ -4,6 +4,7 @@ import { isObject } from "../kernel/json.ts";
 import { abortedUnbegun, createTurn, type Turn, type TurnOutcome } from "../sessions/turn.ts";
 import { createTurnQueue } from "../sessions/turn-queue.ts";
 import { createAcceptances } from "./acceptances.ts";
+import type { TurnPlace } from "./turn-places.ts";
 import { createTurnProgress } from "./turn-progress.ts";
 import { endsTurn, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
 import type { SendManner, TurnRunner, TurnRunnerOptions } from "./turn-vocabulary.ts";
@@ -26,6 +27,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   let stopped: SquadronError | undefined;
   /** Turns that wait although their rows say that they have begun: no other node would run them. */
   const noted = new WeakSet<Turn<Sender>>();
+  /** For what runs, else for what runs next. */
+  let seat: { readonly line: string; readonly place: TurnPlace } | undefined;
 
   const make = (
     sender: Sender,
@@ -40,6 +43,22 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const drop = (turn: Turn<Sender>, outcome: TurnOutcome): void => {
     queue.end(turn, outcome);
     options.onCancelled(turn, outcome);
+  };
+
+  const leaveSeat = (): void => {
+    const left = seat;
+    seat = undefined;
+    left?.place.release();
+  };
+
+  /** Has what would run next a place? Nothing runs. */
+  const seated = (): boolean => {
+    const sender = queue.waiting[0]?.sender;
+    const line = sender && lineOf(sender);
+    if (seat?.line !== line) leaveSeat();
+    if (sender === undefined || line === undefined) return false;
+    seat ??= { line, place: options.place(sender, pump) };
+    return seat.place.held;
   };
 
   const finish = (run: TurnRun, outcome: TurnOutcome): void => {
@@ -63,6 +82,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     );
     const [next, ...others] = late;
     if (next === undefined) {
+      leaveSeat();
       pump();
       return;
     }
@@ -114,6 +134,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   };
 
   const pump = (): void => {
+    if (current !== undefined || !seated()) return;
     const turn = queue.begin();
     if (turn === undefined) return;
     const run = begin(turn, []);
@@ -180,7 +201,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       `${length} messages already wait in this session; try again when one has been answered.`,
     );
     queue.add(turn, first);
-    const waits = current !== undefined || queue.waiting.length > 1;
+    const waits = current !== undefined || queue.waiting.length > 1 || !seated();
     if (answer === "taken" && !waits) {
       const taken = acceptances.wait(turn);
       pump();
@@ -193,6 +214,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       } catch (error) {
         // Had it begun meanwhile, that has been refused for the same reason.
         if (turn.state.kind === "queued") drop(turn, { kind: "refused", error });
+        pump();
         throw error;
       }
     }
@@ -291,6 +313,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     async abort(which) {
       const ended = queue.waiting.filter(which);
       for (const turn of ended) drop(turn, abortedUnbegun);
+      pump();
       const run = current;
       if (run === undefined || !which(run.turn)) return ended;
       if (run.submitted) await options.abortUpstream();
@@ -331,11 +354,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         else drop(turn, { kind: "refused", error: stopped });
       }
       interrupt(message);
+      pump();
     },
     end(message, error) {
       stopped = error;
       for (const turn of queue.waiting) drop(turn, { kind: "refused", error });
       interrupt(message);
+      pump();
     },
     serves: (sender, end) => servedBy(end).some((turn) => turn.sender === sender),
     waits: (sender, end) => {

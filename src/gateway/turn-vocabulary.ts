@@ -1,6 +1,7 @@
 import type { Clock } from "../kernel/clock.ts";
 import type { SquadronError } from "../kernel/errors.ts";
 import type { Turn, TurnOutcome } from "../sessions/turn.ts";
+import type { TurnPlace } from "./turn-places.ts";
 import type { Sender, Sending, SentMessage } from "./vocabulary.ts";
 
 /** Monotonic milliseconds. */
@@ -24,6 +25,8 @@ export interface TurnRunnerOptions {
   readonly clock: Clock;
   readonly queueLength: number;
   readonly turnTimeoutMs: number;
+  /** A place to run a turn of this sender in, now or later, see `TurnPlaces`. */
+  place(sender: Sender, onHeld: () => void): TurnPlace;
   /** Notes that a message has been taken and must wait. If it is promised, it is acknowledged after that. */
   accepted(turn: Turn<Sender>): Promise<void>;
   /** Notes that a turn begins. It does after that. */

@@ -139,3 +139,99 @@ describe("the tokens of a day", () => {
     expect(squadron.model.requests.filter(({ path }) => /completions|responses/.test(path))).toHaveLength(1);
   });
 });
+
+describe("turns that run at once", () => {
+  test("are no more than the tenant may have; the others wait and are served user by user", async () => {
+    await using squadron = await startTestNode({ limits: { concurrentTurns: 2 } });
+    const http = httpOf(squadron);
+    const { model } = squadron;
+    const sessionOf = async (user: "alice" | "bob") =>
+      String((await http.call(user, "POST", "/v1/sessions", {})).body.id);
+    const alices = await Promise.all(Array.from({ length: 5 }, () => sessionOf("alice")));
+    const bobs = await sessionOf("bob");
+    const say = (user: "alice" | "bob", id: string, name: string) =>
+      http.call(user, "POST", `/v1/sessions/${id}/messages?wait=false`, {
+        prompt: `[[hold ${name}]] [[echo ${name}]]`,
+      });
+    const stateOf = async (user: "alice" | "bob", id: string) => {
+      const { body } = await http.call(user, "GET", `/v1/sessions/${id}/turns`);
+      return (body.turns as { state: string; place: number | null }[]).map(({ state, place }) => [
+        state,
+        place,
+      ]);
+    };
+    const holding = (...names: string[]) =>
+      eventually(() => names.every((name) => model.holding(name) === 1), {
+        what: `the model holds ${names}`,
+      });
+
+    for (const [at, id] of alices.entries())
+      expect(await say("alice", id, `a${at}`)).toMatchObject({ status: 202 });
+    expect(await say("bob", bobs, "b0")).toMatchObject({ status: 202 });
+    await holding("a0", "a1");
+    expect(await stateOf("alice", alices[0] ?? "")).toEqual([["running", null]]);
+    for (const id of alices.slice(2)) expect(await stateOf("alice", id)).toEqual([["queued", 1]]);
+    // A message to a session whose turn waits for a place is answered at once, as to a busy one.
+    const session = await squadron.client("bob").createSession({ onPermissionRequest: approve });
+    await session.send("[[hold b1]] [[echo b1]]");
+    expect(await http.call("carol", "POST", "/v1/prompts", { prompt: "[[echo hi]]" })).toMatchObject({
+      status: 200,
+    });
+
+    model.release("a0");
+    await holding("a2");
+    model.release("a1");
+    await holding("b0");
+    expect(await stateOf("bob", bobs)).toEqual([["running", null]]);
+    // What is taken back leaves the line.
+    expect(await http.call("alice", "POST", `/v1/sessions/${alices[3]}/abort`)).toMatchObject({
+      status: 200,
+    });
+    model.release("b0");
+    await holding("a4");
+    model.release("a2");
+    await holding("b1");
+    model.release("a4");
+    model.release("b1");
+    await eventually(async () => (await stateOf("alice", alices[4] ?? "")).join() === "completed,", {
+      what: "the last turn ends",
+    });
+    expect(model.requests.some(({ body }) => JSON.stringify(body).includes("[[echo a3]]"))).toBe(false);
+  });
+
+  test("of a tenant that floods a node with few places let a quiet tenant through at once", async () => {
+    const places = 3;
+    await using squadron = await startTestNode({ runtimes: { maxSessions: places } });
+    const http = httpOf(squadron);
+    const { model } = squadron;
+    let over = false;
+    const noisy = Array.from({ length: 12 }, async (_, at) => {
+      const { body } = await http.call("alice", "POST", "/v1/sessions", {});
+      for (let round = 0; !over; round++)
+        expect(
+          await http.call("alice", "POST", `/v1/sessions/${body.id}/messages`, {
+            prompt: `noisy ${at}.${round} [[delay 40]] [[tokens 4]]`,
+          }),
+        ).toMatchObject({ status: 200 });
+    });
+    const noise = () => model.requests.filter(({ body }) => JSON.stringify(body).includes("noisy")).length;
+    await eventually(() => noise() >= 15, {
+      what: "the noisy tenant has everything in use",
+      deadlineMs: 30_000,
+    });
+    const { body: made } = await http.call("carol", "POST", "/v1/sessions", {});
+    const between: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const before = noise();
+      const answer = await http.call("carol", "POST", `/v1/sessions/${made.id}/messages`, {
+        prompt: `[[echo quiet ${round}]]`,
+      });
+      expect(answer).toMatchObject({ status: 200, body: { content: `quiet ${round}` } });
+      between.push(noise() - before);
+    }
+    over = true;
+    await Promise.all(noisy);
+    // Nine of theirs wait all the time. The next place is the quiet tenant's; then each place that runs may begin once more.
+    for (const begun of between) expect(begun).toBeLessThanOrEqual(2 * places);
+  });
+});

@@ -26,6 +26,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     clock,
     queueLength: 10,
     turnTimeoutMs: 1000,
+    place: () => ({ held: true, release: () => undefined }),
     accepted: async () => undefined,
     begun: async () => undefined,
     steering: async () => undefined,
@@ -94,6 +95,55 @@ describe("the turn runner", () => {
     submitted[0]?.accept("r1");
     await settle();
     expect(await (await sent).turn.ended).toMatchObject({ content: "early" });
+  });
+
+  it("begins with a message only when it has a place, answers at once until then, and gives the place back", async () => {
+    const given: { user: string; held: boolean; onHeld: () => void; released: boolean }[] = [];
+    const { clock, runner, submitted, answer } = setUp({
+      place: ({ principal }, onHeld) => {
+        const place = { user: principal.user, held: false, onHeld, released: false };
+        given.push(place);
+        return Object.assign(place, {
+          release: () => {
+            place.released = true;
+          },
+        });
+      },
+    });
+    const give = (at: number): void => {
+      const place = given[at];
+      if (place === undefined) throw new Error("Nobody has asked for it.");
+      place.held = true;
+      place.onHeld();
+    };
+    const { messageId, turn } = await runner.send(alice, { prompt: "one" }, taken);
+    expect(messageId).toBe(turn.id);
+    await runner.send(bob, { prompt: "two" }, taken);
+    expect(given).toMatchObject([{ user: "alice" }]);
+    // Waiting is no part of the time that a turn may take.
+    clock.advance(5_000);
+    expect([runner.current, submitted.length]).toEqual([undefined, 0]);
+    give(0);
+    await settle();
+    submitted[0]?.accept("r1");
+    await settle();
+    answer("r1", "to one");
+    expect(await turn.ended).toMatchObject({ kind: "completed" });
+    expect(given).toMatchObject([{ released: true }, { user: "bob", released: false }]);
+    await runner.abort(of(bob));
+    expect(given[1]?.released).toBe(true);
+    // The place is for who is first when it comes.
+    await runner.send(bob, { prompt: "three" }, taken);
+    await runner.send(alice, { prompt: "four" }, taken, true);
+    expect(given.slice(2)).toMatchObject([
+      { user: "bob", released: true },
+      { user: "alice", released: false },
+    ]);
+    give(3);
+    await settle();
+    expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "four"]);
+    runner.stop("The node closes.");
+    expect(given.every(({ released }) => released)).toBe(true);
   });
 
   it("does not end a turn with an idle of autopilot", async () => {

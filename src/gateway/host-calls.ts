@@ -30,6 +30,9 @@ export interface HostCalls {
   counted<T>(work: () => Promise<T>): Promise<T>;
 }
 
+/** One that is dying takes no call, a moment before its end is known: what is not given to it is run after the wake. */
+const takesCalls = ({ gone, peer }: Runtime): boolean => !gone && peer.open;
+
 const leftBefore = (): SquadronError =>
   new SquadronError("runtime_gone", "The session left its runtime before what it did was stored.");
 
@@ -65,7 +68,7 @@ export const createHostCalls = (options: {
   ): Promise<{ readonly frame: Envelope; readonly runtime: Runtime; readonly life: Life }> =>
     counted(async () => {
       const { life } = upstream;
-      const awake = life.kind === "live" && !life.runtime.gone && !stay.dropping;
+      const awake = life.kind === "live" && takesCalls(life.runtime) && !stay.dropping;
       const runtime = awake ? life.runtime : await inOrder.run(() => stay.wake());
       stay.sleepLater();
       before?.();

@@ -65,30 +65,33 @@ export const createHostTurns = (options: {
     work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
   };
 
+  const tellOne = ({ name, connection }: Attachment, type: string, data: unknown): void =>
+    connection.link.notify("session.event", {
+      sessionId: name,
+      event: {
+        id: newUuid(),
+        timestamp: new Date(clock.now()).toISOString(),
+        parentId: null,
+        ephemeral: true,
+        type,
+        data,
+      },
+    });
+
   /** Tells clients of an end that the runtime did not announce, in the words of the protocol. */
   const announce = (to: readonly Attachment[], message: string): void => {
     for (const attachment of to) {
-      const event = (type: string, data: unknown) => ({
-        sessionId: attachment.name,
-        event: {
-          id: newUuid(),
-          timestamp: new Date(clock.now()).toISOString(),
-          parentId: null,
-          ephemeral: true,
-          type,
-          data,
-        },
-      });
-      attachment.connection.link.notify(
-        "session.event",
-        event("session.error", { errorType: "squadron", message }),
-      );
-      options.heldEnds.hold(
-        attachment,
-        () =>
-          attachment.connection.link.notify("session.event", event("session.idle", { mode: "interactive" })),
-        "failure",
-      );
+      tellOne(attachment, "session.error", { errorType: "squadron", message });
+      const tellIdle = (): void => tellOne(attachment, "session.idle", { mode: "interactive" });
+      options.heldEnds.hold(attachment, tellIdle, "failure");
+    }
+  };
+
+  /** Tells who has taken back what no runtime had got: as a runtime tells of the end of what is aborted. */
+  const tellAborted = (to: readonly Attachment[]): void => {
+    for (const attachment of to) {
+      options.heldEnds.drop(attachment);
+      tellOne(attachment, "session.idle", { mode: "interactive", aborted: true });
     }
   };
 
@@ -242,6 +245,8 @@ export const createHostTurns = (options: {
         (turn) =>
           isOwn(by, turn) && (turnId === undefined || turnId === turn.id || turnId === turn.runtimeMessageId),
       );
+      if (turns.some((turn) => turn !== running && turn.sender === by) && !runner.asks(by))
+        tellAborted(attachmentsOf(by));
       // Others' connections that wait for what has been dropped hear of it.
       for (const { sender } of turns.filter((turn) => turn !== running && turn.sender !== by))
         if (!runner.asks(sender))

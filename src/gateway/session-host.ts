@@ -61,6 +61,8 @@ export const createSessionHost = (options: {
   };
   /** The current turn waits until its unit's runtime has been emptied; nothing of it has begun. */
   let atGate = false;
+  /** Questions of the runtime that clients are answering. */
+  let callbacks = 0;
 
   /** Events find the host only while it is known: it is forgotten when nobody waits for it, nor is just about to use it. */
   const letGo = (): void => {
@@ -346,7 +348,7 @@ export const createSessionHost = (options: {
     },
     send: turns.send,
     // Who is being asked something may send before it answers: it would wait for itself.
-    mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && calls.open === 0,
+    mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && callbacks === 0,
     abort: turns.abort,
     findTurn: turns.find,
     unsteered: turns.unsteered,
@@ -378,18 +380,23 @@ export const createSessionHost = (options: {
       if (stay.hears(frame.eventType)) intake.take(frame);
     },
     callback: (method, params) =>
-      calls.counted(() =>
-        askAttachment({
-          method,
-          params,
-          attachments,
-          sender: turns.current?.sender,
-          recordWriter: holders.recordWriter,
-          policy,
-          log,
-          metrics,
-        }),
-      ),
+      calls.counted(async () => {
+        callbacks++;
+        try {
+          return await askAttachment({
+            method,
+            params,
+            attachments,
+            sender: turns.current?.sender,
+            recordWriter: holders.recordWriter,
+            policy,
+            log,
+            metrics,
+          });
+        } finally {
+          callbacks--;
+        }
+      }),
     runtimeClosed,
     bury: (remove, may) =>
       inOrder.run(async () => {

@@ -4,6 +4,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { HostServices } from "./host-services.ts";
 import type { InOrder } from "./in-order.ts";
+import { knownToBeGone } from "./known-to-be-gone.ts";
 import { runtimeOf } from "./life.ts";
 import type { Resident } from "./live-places.ts";
 import type { SessionUpstream } from "./session-upstream.ts";
@@ -160,6 +161,8 @@ export const createSessionStay = (options: {
     },
     forgetDead,
     async wake() {
+      if (upstream.life.kind === "live" && !upstream.life.runtime.peer.open)
+        await knownToBeGone(upstream.life.runtime, clock);
       forgetDead();
       // Another call has woken it meanwhile, and what the session says now is for its clients.
       if (upstream.life.kind === "live") return upstream.life.runtime;

@@ -13,6 +13,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import { sessionDeleted } from "./deleted.ts";
 import { createHeldRecord, type HeldRecord } from "./held-record.ts";
 import type { HostServices } from "./host-services.ts";
+import { knownToBeGone } from "./known-to-be-gone.ts";
 import { type Life, nextLife, runtimeOf } from "./life.ts";
 import { createUpstreamOpening } from "./upstream-opening.ts";
 import type { Attachment, Leaving } from "./vocabulary.ts";
@@ -67,9 +68,6 @@ interface Entering {
 const leaveWithinMs = 5_000;
 /** So many runtimes may die, one after the other, over a session that is opened in them. */
 const maxAttempts = 3;
-
-/** Longest wait for the end of a process whose pipe has broken. */
-const endWithinMs = 1_500;
 
 const isGone = (error: unknown): boolean =>
   error instanceof SquadronError && (error.code === "runtime_gone" || error.code === "connection_closed");
@@ -190,13 +188,6 @@ export const createSessionUpstream = (options: {
   const hasHistory = (runtime: Runtime): boolean =>
     existsSync(join(runtime.sessionDirectory(row.id), "events.jsonl"));
 
-  /** A pipe breaks a moment before the process has ended; until then the unit would get the same one again. */
-  const knownToBeGone = async (runtime: Runtime): Promise<void> => {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const cancel = clock.after(endWithinMs, resolve);
-    await Promise.race([runtime.closed, late]).finally(cancel);
-  };
-
   /** A runtime that dies over it has got no message yet, so that another one can be tried. */
   const enter = async (how: Entering): Promise<Runtime> => {
     await claim();
@@ -255,7 +246,7 @@ export const createSessionUpstream = (options: {
     } catch (error) {
       if (runtime === undefined) options.onLeft(undefined);
       else sleep(runtime);
-      if (runtime !== undefined && isGone(error)) await knownToBeGone(runtime);
+      if (runtime !== undefined && isGone(error)) await knownToBeGone(runtime, clock);
       throw error;
     }
     if (life.kind !== "waking")

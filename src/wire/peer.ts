@@ -38,6 +38,8 @@ export interface Peer {
   notify(method: string, params: unknown): void;
   /** Sends a whole body that is already serialised; nothing once the connection is closed. */
   sendRaw(body: Buffer): void;
+  /** Can anything be sent? A process that is dying closes its pipe before it has ended. */
+  readonly open: boolean;
   /** Bytes accepted for sending and not yet taken by the other side. */
   readonly queuedBytes: number;
   /** Closes the stream; with an error, as a last frame if one can be sent. */
@@ -279,6 +281,9 @@ export const createPeer = (options: PeerOptions): Peer => {
       pending.add(method, requestOptions, (id) => send(requestMessage(id, method, params))),
     notify: (method, params) => send(notificationMessage(method, params)),
     sendRaw: (body) => send([body]),
+    get open() {
+      return state === "open";
+    },
     get queuedBytes() {
       return output.writableLength;
     },

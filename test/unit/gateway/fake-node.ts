@@ -81,7 +81,11 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
   const startRuntime = (unit: Unit): FakeRuntime => {
     const pending = createPendingRequests(clock);
     const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+    let open = true;
     const peer = {
+      get open() {
+        return open;
+      },
       request: (method: string, params: unknown, options = {}) =>
         pending.add(method, options, (id) => {
           const call: RuntimeCall = {
@@ -95,12 +99,16 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
           if (!held.has(method)) setImmediate(() => call.answer(defaultAnswer(method)));
         }),
     } as Partial<Peer> as Peer;
+    const breakPipe = (): void => {
+      open = false;
+      pending.rejectAll(undefined);
+    };
     let gone = false;
     const end = (): void => {
       if (gone) return;
       gone = true;
       present.delete(unit.key);
-      pending.rejectAll(undefined);
+      breakPipe();
       close();
       gateway.runtimeClosed(runtime);
     };
@@ -136,7 +144,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
         end();
       },
     };
-    return { runtime, breakPipe: () => pending.rejectAll(undefined), end };
+    return { runtime, breakPipe, end };
   };
 
   const fleet: Fleet = {

@@ -226,6 +226,70 @@ describe("a session whose runtime does not behave", () => {
   });
 });
 
+describe("a runtime that is dying", () => {
+  it("gets none of the messages that wait: they run after the wake", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const first = await one.send({ sessionId: "s", prompt: "a" });
+    await node.call("session.send");
+    const waiting = [
+      await one.send({ sessionId: "s", prompt: "b" }),
+      await one.send({ sessionId: "s", prompt: "c" }),
+    ];
+    node.breakPipes();
+    await settle();
+    expect(waiting.map(({ turn }) => turn.state.kind)).not.toContain("ended");
+    node.crash();
+    expect((await first.turn.ended).kind).toBe("interrupted");
+    await node.call("session.send", 1);
+    await settle();
+    expect(waiting.map(({ turn }) => turn.state.kind)).toEqual(["running", "queued"]);
+  });
+
+  it("gets no message after its pipe has broken over one", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    node.hold("session.send");
+    const first = one.send({ sessionId: "s", prompt: "a" });
+    const refused = expect(first).rejects.toMatchObject({ code: "runtime_gone" });
+    await node.call("session.send");
+    const second = await one.send({ sessionId: "s", prompt: "b" });
+    node.breakPipes();
+    await refused;
+    await settle();
+    expect(second.turn.state.kind).toBe("submitting");
+    node.crash();
+    (await node.call("session.send", 1)).answer({ messageId: "of-b" });
+    await settle();
+    expect(second.turn.state.kind).toBe("running");
+  });
+});
+
+describe("what is taken back", () => {
+  it("is told to who has taken it back: its message waited, and no runtime says that it has ended", async () => {
+    await using node = await startFakeNode();
+    const told: unknown[] = [];
+    const one = node.connect({ notify: (_method, params) => void told.push(params) });
+    const other = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    await other.request("session.resume", { sessionId: "s" });
+    await other.send({ sessionId: "s", prompt: "a" });
+    const { turn } = await one.send({ sessionId: "s", prompt: "b" });
+    await one.request("session.abort", { sessionId: "s" });
+    expect((await turn.ended).kind).toBe("aborted");
+    expect(told).toContainEqual(
+      expect.objectContaining({
+        event: expect.objectContaining({
+          type: "session.idle",
+          data: { mode: "interactive", aborted: true },
+        }),
+      }),
+    );
+  });
+});
+
 describe("what one attachment may hold", () => {
   it("is a bounded number of interests, and a released one makes room", async () => {
     await using node = await startFakeNode();

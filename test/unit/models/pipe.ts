@@ -59,6 +59,7 @@ export const fakePipe = () => {
     known,
   };
   const peer: Peer = {
+    open: true,
     queuedBytes: 0,
     closed: new Promise(() => undefined),
     close: () => undefined,

@@ -27,6 +27,8 @@ export interface ModelOptions {
   readonly apiKey?: string;
   /** How many of the latest requests are remembered; 200 unless told. */
   readonly keepRequests?: number;
+  /** Told of each conversation before it is answered. */
+  readonly onConversation?: (conversation: Conversation) => void;
 }
 
 /** The scripted model without a server of its own. */
@@ -120,6 +122,7 @@ export const createModelHandler = (options: ModelOptions = {}): ModelHandler => 
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<ReceivedRequest["outcome"]> => {
+    options.onConversation?.(conversation);
     const move = nextMove(conversation, { key, failsNow });
     if (move.kind === "fail") {
       const refused =

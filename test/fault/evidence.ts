@@ -38,7 +38,7 @@ export const closingRound = async (options: {
             client,
             door: "sdk",
             session,
-            shared: false,
+            manner: {},
             marker,
             random,
             world,
@@ -160,7 +160,10 @@ export const collectEvidence = async (options: {
         rows: await rowsOf(store, session),
       });
     }
-    return { evidence: { ...journal, sessions: facts, settleMs }, unreadable };
+    return {
+      evidence: { ...journal, sessions: facts, settleMs, asked: Object.fromEntries(world.asked) },
+      unreadable,
+    };
   } finally {
     await store.close();
   }

@@ -127,6 +127,37 @@ describe("the history checker", () => {
     expect(kinds(good({}, { said, rows: undefined }))).toEqual(["unknown_message"]);
   });
 
+  it("takes the answer to a message that was delivered into a turn for the answer of the whole turn, and no other", () => {
+    const said = [
+      ...pair(1),
+      { role: "user", id: "r2", content: "m2 [[echo m2]]" },
+      { role: "assistant", id: "a3", content: answerTo("m2", 3), answers: "r1" },
+    ] as const;
+    const rows = [row(1), row(2, { joined: "t1" })];
+    const both = (first: string, second: string): Evidence =>
+      good({ attempts: [answered(1, first, { settledAt: 2_100 }), answered(2, second)] }, { said, rows });
+    const answer = answerTo("m2", 2);
+    expect(kinds(both(answer, answer))).toEqual([]);
+    expect(kinds(both(answerTo("m1", 1), answer))).toEqual(["wrong_answer"]);
+    expect(kinds(both(answer, answerTo("m1", 1)))).toEqual(["wrong_answer"]);
+  });
+
+  it("finds a place that was not kept and a promise that was not", () => {
+    const said = [...pair(2), ...pair(1)];
+    const first = answered(1, answerTo("m1", 2), { takenAt: 1_050, settledAt: 3_000 });
+    const second = answered(2, answerTo("m2", 1));
+    expect(kinds(good({ attempts: [first, second] }, { said }))).toEqual(["order"]);
+    expect(kinds(good({ attempts: [first, { ...second, steered: true }] }, { said }))).toEqual([]);
+    const refused = attempt(2, { kind: "refused", code: "draining", retryAfterMs: 1 }, { takenAt: 2_050 });
+    expect(kinds(good({ attempts: [answered(1), refused] }, { said: pair(1), rows: [row(1)] }))).toEqual([
+      "promise_broken",
+    ]);
+  });
+
+  it("finds what the model was asked twice", () => {
+    expect(kinds(good({ asked: { m1: 1, m2: 2 } }))).toEqual(["run_again"]);
+  });
+
   it("finds rows and history that disagree", () => {
     expect(kinds(good({}, { rows: [row(1)] }))).toContain("history_without_row");
     expect(kinds(good({}, { rows: [row(1), row(2, { state: "interrupted" })] }))).toEqual([

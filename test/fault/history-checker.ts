@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import type { TurnRow } from "../../src/store/store.ts";
 import type { Attempt, Journal } from "./journal.ts";
 import { checkRows } from "./row-checks.ts";
-import { readAnswer } from "./talk.ts";
+import { markerIn, readAnswer } from "./talk.ts";
 
 /** A message of a history, as a client reads it. */
 export interface Said {
@@ -29,6 +29,8 @@ export interface Evidence extends Journal {
   readonly sessions: readonly SessionFacts[];
   /** A pending call must settle so soon after the fault that concerns it. */
   readonly settleMs: number;
+  /** How often the model was asked to answer a message, by its marker; undefined where that is not to be judged. */
+  readonly asked?: Readonly<Record<string, number>>;
 }
 
 export type ViolationKind =
@@ -41,6 +43,8 @@ export type ViolationKind =
   | "unprovoked"
   | "lost"
   | "duplicated"
+  | "run_again"
+  | "promise_broken"
   | "refused_but_run"
   | "order"
   | "wrong_answer"
@@ -72,16 +76,34 @@ export interface Exchange {
 
 export type Report = (kind: ViolationKind, marker: string | undefined, detail: string) => void;
 
-const markerIn = (content: string): string => /^\S+/.exec(content)?.[0] ?? "";
+/** Messages of one turn, the first and those that were delivered into it: they have one answer, to the last of them. */
+const turnsOf = (users: readonly Said[], rows: readonly TurnRow[]): ReadonlyMap<Said, readonly Said[]> => {
+  const turnOf = ({ id }: Said): string => {
+    const row = rows.find((one) => one.id === id || one.runtimeMessageId === id);
+    return row?.joined ?? row?.id ?? id;
+  };
+  const turns = Map.groupBy(users, turnOf);
+  return new Map(users.map((message) => [message, turns.get(turnOf(message)) ?? []]));
+};
 
-const exchangesOf = (said: readonly Said[], attempts: readonly Attempt[]): readonly Exchange[] => {
+const exchangesOf = (
+  said: readonly Said[],
+  attempts: readonly Attempt[],
+  rows: readonly TurnRow[],
+): readonly Exchange[] => {
   const byMarker = new Map(attempts.map((attempt) => [attempt.marker, attempt]));
   const users = said.filter(({ role }) => role === "user");
+  const turns = turnsOf(users, rows);
   return users.map((message, index) => {
     const marker = markerIn(message.content);
+    const together = turns.get(message) ?? [];
+    const ids = together.map(({ id }) => id);
+    const markers = together.map(({ content }) => markerIn(content));
     const answer = said.findLast(
-      (one) =>
-        one.role === "assistant" && one.answers === message.id && readAnswer(one.content)?.marker === marker,
+      ({ role, answers, content }) =>
+        role === "assistant" &&
+        ids.includes(answers ?? "") &&
+        markers.includes(readAnswer(content)?.marker ?? ""),
     );
     return { at: index + 1, message, marker, attempt: byMarker.get(marker), answer };
   });
@@ -98,7 +120,8 @@ const checkAnswer = (
 ): void => {
   const { marker } = attempt;
   const answer = readAnswer(content);
-  if (answer?.marker !== marker) {
+  const own = exchanges.find((exchange) => exchange.marker === marker)?.answer;
+  if (answer === undefined || answer.marker !== (readAnswer(own?.content ?? "")?.marker ?? marker)) {
     report("wrong_answer", marker, `The answer was: ${content}`);
     return;
   }
@@ -106,29 +129,30 @@ const checkAnswer = (
   const before = others.filter(
     (other) => other.outcome.kind === "answered" && other.settledAt < attempt.sentAt,
   );
-  const place = exchanges.find((exchange) => exchange.marker === marker)?.at;
+  const place = exchanges.find((exchange) => exchange.marker === answer.marker)?.at;
   // What was interrupted may stand in the history and still not be told to the model.
   const least = before.length + 1;
   if (answer.count < least || (place !== undefined && answer.count > place)) {
     report("wrong_count", marker, `It counted ${answer.count}, not ${least} to ${place ?? "any"}.`);
   }
   if (answer.recalled === undefined) {
-    if (attempt.recalls) report("wrong_answer", marker, "The answer recalls nothing.");
+    const asked = marker === answer.marker ? attempt : others.find((one) => one.marker === answer.marker);
+    if (asked?.recalls === true) report("wrong_answer", marker, "The answer recalls nothing.");
     return;
   }
   const recalled = answer.recalled.split(" / ").map((text) => markerIn(text.trim()));
   for (const other of before) {
     if (!recalled.includes(other.marker)) report("amnesia", marker, `It does not recall ${other.marker}.`);
   }
-  const own = new Set(others.map((other) => other.marker));
+  const known = new Set(others.map((other) => other.marker));
   for (const one of recalled) {
-    if (one !== "" && !own.has(one))
+    if (one !== "" && !known.has(one))
       report("foreign", marker, `It recalls ${one}, which is not of this session.`);
   }
 };
 
 const checkPresence = (attempt: Attempt, found: readonly Exchange[], report: Report): void => {
-  const { marker, outcome } = attempt;
+  const { marker, outcome, takenAt } = attempt;
   if (found.length > 1) report("duplicated", marker, `It stands in the history ${found.length} times.`);
   switch (outcome.kind) {
     case "answered":
@@ -138,6 +162,8 @@ const checkPresence = (attempt: Attempt, found: readonly Exchange[], report: Rep
       break;
     case "refused":
       if (found.length > 0) report("refused_but_run", marker, `It was refused (${outcome.code}).`);
+      if (takenAt !== undefined)
+        report("promise_broken", marker, `It was refused (${outcome.code}) after that.`);
       break;
     case "interrupted":
     case "failed":
@@ -147,14 +173,23 @@ const checkPresence = (attempt: Attempt, found: readonly Exchange[], report: Rep
   }
 };
 
-/** What was answered before something else was sent stands before it. */
+/** From then on a message's place is before all that are sent later. */
+const placedAt = ({ outcome, takenAt, settledAt }: Attempt): number =>
+  takenAt ?? (outcome.kind === "answered" ? settledAt : Number.POSITIVE_INFINITY);
+
+/** What was taken or answered before something else was sent stands before it. */
 const checkOrder = (exchanges: readonly Exchange[], report: Report): void => {
   let latest: Attempt | undefined;
   for (const { attempt } of exchanges) {
     if (attempt === undefined) continue;
-    if (latest !== undefined && attempt.outcome.kind === "answered" && attempt.settledAt < latest.sentAt) {
-      report("order", attempt.marker, `It stands after ${latest.marker}, which was sent after its answer.`);
+    if (latest !== undefined && placedAt(attempt) < latest.sentAt) {
+      report(
+        "order",
+        attempt.marker,
+        `It stands after ${latest.marker}, which was sent when it had its place.`,
+      );
     }
+    if (attempt.steered === true) continue;
     if (latest === undefined || attempt.sentAt > latest.sentAt) latest = attempt;
   }
 };
@@ -190,7 +225,7 @@ export const findViolations = (evidence: Evidence): readonly Violation[] => {
   for (const { session, said, rows } of evidence.sessions) {
     const attempts = evidence.attempts.filter((attempt) => attempt.session === session);
     const report: Report = (kind, marker, detail) => violations.push({ kind, session, marker, detail });
-    const exchanges = exchangesOf(said, attempts);
+    const exchanges = exchangesOf(said, attempts, rows ?? []);
     for (const { marker, attempt } of exchanges) {
       if (attempt === undefined) report("unknown_message", marker, "Nobody sent this into this session.");
     }
@@ -202,6 +237,15 @@ export const findViolations = (evidence: Evidence): readonly Violation[] => {
     }
     checkOrder(exchanges, report);
     if (rows !== undefined) checkRows(exchanges, rows, report);
+  }
+  for (const [marker, times] of Object.entries(evidence.asked ?? {})) {
+    if (times > 1)
+      violations.push({
+        kind: "run_again",
+        session: "",
+        marker,
+        detail: `The model was asked ${times} times.`,
+      });
   }
   const known = new Set(evidence.sessions.map(({ session }) => session));
   for (const { session, marker, outcome } of evidence.attempts) {

@@ -24,10 +24,14 @@ export interface Attempt {
   readonly recalls: boolean;
   readonly sentAt: number;
   readonly settledAt: number;
+  /** When the node said that it has taken it, if it did before the end. It keeps its place and runs from then on. */
+  readonly takenAt?: number;
+  /** Was it sent into the turn that ran? It stands before those that waited then. */
+  readonly steered?: boolean;
   readonly outcome: Outcome;
 }
 
-/** A call that sends no message: create, resume, read the history. */
+/** A call that sends no message: create, resume, abort. */
 export interface Call {
   readonly client: string;
   readonly what: string;

@@ -1,7 +1,7 @@
 import { eventually } from "../support/wait.ts";
-import type { Actor } from "./actor.ts";
+import type { Actor, Manner } from "./actor.ts";
 import { createHttpActor } from "./http-actor.ts";
-import { createJournal, type Journal, type Outcome, tally } from "./journal.ts";
+import { type Attempt, createJournal, type Journal, type Outcome, tally } from "./journal.ts";
 import { beforeRetry, runOn } from "./pause.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createSdkActor } from "./sdk-actor.ts";
@@ -46,18 +46,28 @@ export const attempt = async (options: {
   readonly client: string;
   readonly door: "sdk" | "http";
   readonly session: string;
-  readonly shared: boolean;
+  readonly manner: Manner;
   readonly marker: string;
   readonly random: Random;
   readonly world: World;
   readonly journal: Journal;
 }): Promise<Outcome> => {
-  const { actor, client, door, session, shared, marker, random, world, journal } = options;
+  const { actor, client, door, session, manner, marker, random, world, journal } = options;
   const earlier = journal.attempts.filter((one) => one.session === session).length;
   const { text, recalls } = promptFor(marker, session, { random, earlier });
+  let takenAt: number | undefined;
+  const onTaken = (): void => {
+    takenAt ??= world.now();
+  };
   const sentAt = world.now();
-  const outcome = await actor.say(session, text, shared);
-  journal.attempts.push({ marker, client, door, session, recalls, sentAt, settledAt: world.now(), outcome });
+  const outcome = await actor.say(session, text, { ...manner, onTaken });
+  const settledAt = world.now();
+  const told: Attempt = { marker, client, door, session, recalls, sentAt, settledAt, outcome };
+  journal.attempts.push({
+    ...told,
+    ...(takenAt !== undefined && { takenAt }),
+    ...(manner.steer === true && { steered: true }),
+  });
   return outcome;
 };
 
@@ -83,7 +93,8 @@ export const startLoad = (world: World, { clients, seed, hangMs = 20_000, paceMs
       await runOn(random, { least: 0, most: paceMs });
       const { name: session, shared } = random.pick(own);
       const marker = `m-${client}-${count}`;
-      const outcome = await attempt({ actor, client, door, session, shared, marker, random, world, journal });
+      const manner = { byId: shared };
+      const outcome = await attempt({ actor, client, door, session, manner, marker, random, world, journal });
       if (outcome.kind === "answered") continue;
       await beforeRetry(outcome.kind === "refused" ? outcome.retryAfterMs : undefined);
     }

@@ -49,7 +49,7 @@ export interface FaultPlan {
   readonly expects?: (attempt: Attempt, ran: boolean) => boolean;
 }
 
-const slowestOf = (attempts: readonly Attempt[], faults: readonly { readonly at: number }[]): number =>
+export const slowestOf = (attempts: readonly Attempt[], faults: readonly { readonly at: number }[]): number =>
   Math.max(
     0,
     ...attempts

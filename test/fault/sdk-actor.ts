@@ -1,5 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { CopilotClient, type CopilotSession, RuntimeConnection } from "@github/copilot-sdk";
+import {
+  CopilotClient,
+  type CopilotSession,
+  type MessageOptions,
+  RuntimeConnection,
+} from "@github/copilot-sdk";
 import { isObject } from "../../src/kernel/json.ts";
 import type { Actor, ActorOptions } from "./actor.ts";
 import type { Outcome } from "./journal.ts";
@@ -28,10 +33,11 @@ const isBroken = (error: unknown): boolean => /ECONNRESET|EPIPE/.test(messageOf(
 const isRefusedConnection = (error: unknown): boolean => /ECONNREFUSED/.test(messageOf(error));
 
 /** An unmodified SDK client that connects again when its connection has ended, and opens its sessions again then. */
-export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOptions): Actor => {
+export const createSdkActor = ({ name, user, world, journal, hangMs, existing }: ActorOptions): Actor => {
   let client: CopilotClient | undefined;
   let sessions = new Map<string, CopilotSession>();
-  const made = new Set<string>();
+  const made = new Set(existing === undefined ? [] : [existing]);
+  let cuts = 0;
 
   const drop = async (): Promise<void> => {
     const old = client;
@@ -98,28 +104,51 @@ export const createSdkActor = ({ name, user, world, journal, hangMs }: ActorOpti
     }
   };
 
+  /** Asks to end this connection's turns in a while; returns what keeps it from that. */
+  const abortLater = (opened: CopilotSession, ms: number) => {
+    let asked = false;
+    const timer = setTimeout(async () => {
+      asked = true;
+      const begunAt = world.now();
+      note("abort", begunAt, await settle(opened.abort(), hangMs));
+    }, ms);
+    return { asked: () => asked, cancel: () => clearTimeout(timer) };
+  };
+
   return {
-    async say(session, prompt, shared) {
+    async say(session, prompt, { byId = false, steer = false, abortAfterMs }) {
+      const cutsBefore = cuts;
       const opened = await open(session);
       if ("kind" in opened) return opened;
       const current = client;
       if (current === undefined) return unreachable;
       const told = errorsOf(opened);
-      const call = (shared ? askById(opened, prompt, told.first) : askAndWait(opened, prompt, hangMs)).catch(
-        (error: unknown): Outcome => told.outcome() ?? failure(error),
-      );
+      const message: MessageOptions = { prompt, ...(steer && { mode: "immediate" }) };
+      const aborting = abortAfterMs === undefined ? undefined : abortLater(opened, abortAfterMs);
+      const call = (
+        byId
+          ? askById(opened, message, told.first)
+          : askAndWait(opened, message, hangMs, () => aborting?.asked() === true)
+      ).catch((error: unknown): Outcome => told.outcome() ?? failure(error));
       try {
         const settled = await settle(
           whileConnected(current, call).catch((error: unknown): Outcome => failure(error)),
           hangMs,
         );
         const outcome: Outcome = settled.kind === "ok" ? settled.value : { kind: "hung" };
+        if (cuts !== cutsBefore && outcome.kind !== "answered")
+          return { kind: "lost", reason: "The client has cut its connection." };
         if (outcome === unreachable || outcome.kind === "lost") await drop();
         if (outcome.kind === "hung") sessions.delete(session);
         return outcome;
       } finally {
+        aborting?.cancel();
         told.stop();
       }
+    },
+    cut() {
+      cuts++;
+      return drop();
     },
     close: drop,
   };
@@ -158,14 +187,24 @@ const errorsOf = (session: CopilotSession) => {
 };
 
 /** As every program does that is alone in its session. */
-const askAndWait = async (session: CopilotSession, prompt: string, hangMs: number): Promise<Outcome> => {
+const askAndWait = async (
+  session: CopilotSession,
+  message: MessageOptions,
+  hangMs: number,
+  mayBeAborted: () => boolean,
+): Promise<Outcome> => {
   const seen: string[] = [];
-  const unsubscribe = session.on(({ type }) =>
-    seen.push(`${Math.round(performance.now() - begunAt)} ${type}`),
-  );
+  let aborted = false;
+  const unsubscribe = session.on(({ type, data }) => {
+    seen.push(`${Math.round(performance.now() - begunAt)} ${type}`);
+    if (type === "session.idle") aborted = data.aborted === true;
+  });
   const begunAt = performance.now();
   try {
-    const event = await session.sendAndWait(prompt, hangMs + 1_000);
+    const event = await session.sendAndWait(message, hangMs + 1_000);
+    // With an idle that says so the SDK gives the last answer that it saw, whosever that was; or there is none.
+    if (aborted || (event === undefined && mayBeAborted()))
+      return { kind: "failed", code: "turn_aborted", message: "It was taken back." };
     const content = event?.data.content ?? `nothing, after ${seen.join(", ")}`;
     return { kind: "answered", content, turnId: undefined };
   } finally {
@@ -179,7 +218,7 @@ const askAndWait = async (session: CopilotSession, prompt: string, hangMs: numbe
  */
 const askById = async (
   session: CopilotSession,
-  prompt: string,
+  message: MessageOptions,
   error: Promise<Outcome>,
 ): Promise<Outcome> => {
   const answers = new Map<string, string>();
@@ -200,7 +239,7 @@ const askById = async (
     if (origin !== undefined) answers.set(origin, event.data.content);
   });
   try {
-    messageId = await session.send(prompt);
+    messageId = await session.send(message);
     look();
     const failed = await Promise.race([done, error]);
     if (failed !== undefined) return failed;

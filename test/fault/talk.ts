@@ -33,6 +33,9 @@ export const promptFor = (
   };
 };
 
+/** The marker that a prompt begins with. */
+export const markerIn = (content: string): string => /^\S+/.exec(content)?.[0] ?? "";
+
 /** An answer in its parts; undefined when it is no answer to such a prompt. */
 export interface Answer {
   readonly marker: string;

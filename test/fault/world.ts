@@ -1,9 +1,11 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { unwrap } from "../../demo/script.ts";
 import { type ScriptedModel, startScriptedModel } from "../../demo/scripted-model.ts";
 import { type CliProcess, type Ended, startCli } from "../integration/cli-process.ts";
 import { tempDir } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
+import { markerIn } from "./talk.ts";
 
 const modelKey = "sk-provider-key-of-the-fault-tests";
 
@@ -36,6 +38,8 @@ export interface Endpoints {
 /** A node as a process of its own, on endpoints that stay the same however often it is started. */
 export interface World extends AsyncDisposable {
   readonly model: ScriptedModel;
+  /** How often the model was asked to answer a message, by its marker: never twice, whatever was killed. */
+  readonly asked: ReadonlyMap<string, number>;
   readonly statePath: string;
   readonly databasePath: string;
   readonly endpoints: Endpoints;
@@ -96,7 +100,15 @@ const configFile = (
 export const createWorld = async (options: WorldOptions = {}): Promise<World> => {
   const directory = await tempDir("fault");
   const databasePath = options.databasePath ?? join(directory.path, "squadron.db");
-  const model = await startScriptedModel({ apiKey: modelKey, keepRequests: 1 });
+  const asked = new Map<string, number>();
+  const model = await startScriptedModel({
+    apiKey: modelKey,
+    keepRequests: 1,
+    onConversation({ messages }) {
+      const marker = markerIn(unwrap(messages.findLast(({ role }) => role === "user")?.text ?? ""));
+      asked.set(marker, (asked.get(marker) ?? 0) + 1);
+    },
+  });
   let node: CliProcess | undefined;
   let endpoints: Endpoints | undefined;
 
@@ -137,6 +149,7 @@ export const createWorld = async (options: WorldOptions = {}): Promise<World> =>
 
   const world: World = {
     model,
+    asked,
     statePath: join(directory.path, "state"),
     databasePath,
     get endpoints() {

@@ -40,7 +40,7 @@ export const manySessions: Scenario = async ({ rounds, seed, clients, say, evide
   const actor = createSdkActor({ name: "one", user, world, journal, hangMs });
   const sessions = Array.from({ length: clients }, (_, at) => ({ name: `s-${at}`, user, shared: false }));
   const random = createRandom(seed);
-  const common = { actor, client: "one", door: "sdk", shared: false, random, world, journal } as const;
+  const common = { actor, client: "one", door: "sdk", manner: {}, random, world, journal } as const;
   const stopping = new AbortController();
   let peak = 0;
   const watch = (async () => {

@@ -1,5 +1,6 @@
 import { eventually } from "../../support/wait.ts";
 import { runOn } from "../pause.ts";
+import type { Random } from "../random.ts";
 import type { Scenario } from "../scenario.ts";
 import { runFaults } from "../scenario.ts";
 import type { RunningRuntime, World } from "../world.ts";
@@ -17,17 +18,22 @@ const signal = (pid: number, name: NodeJS.Signals | 0): boolean => {
 const inUse = async (world: World): Promise<readonly RunningRuntime[]> =>
   (await world.runtimes()).filter(({ unitKey }) => unitKey !== "");
 
+/** kill -9 of a random runtime that somebody uses, if there is one; `fault` is told which, just before. */
+export const killOne = async (world: World, random: Random, fault: (what: string) => void): Promise<void> => {
+  const running = await inUse(world);
+  if (running.length === 0) return;
+  const { pid, unitKey } = random.pick(running);
+  fault(`kill -9 of the runtime of ${unitKey}`);
+  signal(pid, "SIGKILL");
+};
+
 /** kill -9 of a random runtime under load, again and again. */
 export const killRuntime: Scenario = (options) =>
   runFaults(options, {
     settleMs: 2_000,
     async round({ world, random, fault }) {
       await runOn(random, { least: 100, most: 500 });
-      const running = await inUse(world);
-      if (running.length === 0) return;
-      const { pid, unitKey } = random.pick(running);
-      fault(`kill -9 of the runtime of ${unitKey}`);
-      signal(pid, "SIGKILL");
+      await killOne(world, random, fault);
     },
   });
 

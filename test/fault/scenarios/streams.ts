@@ -5,20 +5,10 @@ import { createRandom, type Random } from "../random.ts";
 import type { Scenario } from "../scenario.ts";
 import { followSessions } from "../stream-readers.ts";
 import { createWorld, type World } from "../world.ts";
+import { killOne } from "./runtimes.ts";
 
 /** So many readers follow each session. */
 const each = 3;
-
-const killRuntime = async (world: World, random: Random): Promise<void> => {
-  const running = (await world.runtimes()).filter(({ unitKey }) => unitKey !== "");
-  if (running.length === 0) return;
-  const { pid } = random.pick(running);
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has just ended by itself.
-  }
-};
 
 const restart =
   (signal: NodeJS.Signals) =>
@@ -27,8 +17,10 @@ const restart =
     await world.start();
   };
 
+const kill = (world: World, random: Random): Promise<void> => killOne(world, random, () => undefined);
+
 /** One after the other, so that each comes as often. */
-const faults = [killRuntime, restart("SIGKILL"), killRuntime, restart("SIGTERM")];
+const faults = [kill, restart("SIGKILL"), kill, restart("SIGTERM")];
 
 /**
  * Readers whose connections are cut at random follow every session, while clients of both doors talk in them and runtimes

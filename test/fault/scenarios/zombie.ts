@@ -105,7 +105,9 @@ const createTalk = (journal: Journal, random: Random) => {
     const earlier = journal.attempts.filter((one) => one.session === session).length;
     const { text, recalls } = promptFor(marker, session, { random, earlier });
     const sentAt = performance.now();
-    const outcome = await actor.say(session, hold === undefined ? text : `${text} [[hold ${hold}]]`, true);
+    const outcome = await actor.say(session, hold === undefined ? text : `${text} [[hold ${hold}]]`, {
+      byId: true,
+    });
     const settledAt = performance.now();
     const attempt: Attempt = { marker, client, door: "sdk", session, recalls, sentAt, settledAt, outcome };
     journal.attempts.push(attempt);

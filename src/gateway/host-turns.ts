@@ -3,6 +3,7 @@ import { type ErrorCode, SquadronError, toSquadronError } from "../kernel/errors
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
+import { KeyUsed } from "../sessions/key-used.ts";
 import type { Turn } from "../sessions/turn.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
@@ -119,7 +120,7 @@ export const createHostTurns = (options: {
     queueLength: limits.queueLength,
     turnTimeoutMs: limits.turnTimeoutMs,
     submit,
-    abortUpstream: () => options.call("session.abort", {}),
+    abortUpstream: (taking) => options.call("session.abort", {}, taking),
     onRenamed(runtimeMessageId, clientMessageId) {
       options.renamed.set(runtimeMessageId, clientMessageId);
       if (!options.row.ephemeral) keep(store.messageIds.put(session, runtimeMessageId, clientMessageId));
@@ -140,7 +141,7 @@ export const createHostTurns = (options: {
         { session, turn: turn.id, connection: turn.sender.id, outcome: outcome.kind, joined: joined.length },
         "turn ended",
       );
-      options.rows.ended(ending);
+      void options.rows.ended(ending);
       options.onEnded(times.endedAt - times.startedAt);
       useLedger.used(session, 0, 0);
       options.onSettled();
@@ -235,7 +236,8 @@ export const createHostTurns = (options: {
       try {
         return await take(sender, params, how);
       } catch (error) {
-        if (error instanceof SquadronError && untaken.has(error.code)) counted.giveBack();
+        const again = error instanceof KeyUsed;
+        if (again || (error instanceof SquadronError && untaken.has(error.code))) counted.giveBack();
         throw error;
       }
     },

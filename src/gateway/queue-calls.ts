@@ -43,7 +43,9 @@ export const removeMostRecent = async (host: SessionHost, by: Connection): Promi
 
 /** Takes back all that this client has waiting, and what the runtime has. */
 export const clearQueue = async (host: SessionHost, by: Connection): Promise<unknown> => {
-  for (const { id, sender } of host.waiting) if (sender === by) await host.abort(by, id);
+  // All at once: one that began meanwhile would be aborted while it runs.
+  const own = host.waiting.filter(({ sender }) => sender === by);
+  await Promise.all(own.map(({ id }) => host.abort(by, id)));
   await askRuntime(host, "session.queue.clear");
   host.unsteered("all");
   return null;

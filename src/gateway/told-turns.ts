@@ -55,8 +55,9 @@ export const withTurnsTold = (
       if (turn.state.kind !== "ended") reached(turn, "running");
     },
     ended(ending) {
-      rows.ended(ending);
+      const noted = rows.ended(ending);
       over(ending);
+      return noted;
     },
   };
 };

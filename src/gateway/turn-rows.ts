@@ -17,8 +17,11 @@ export interface TurnRows {
   /** Ends of turns, to be stored with what they have changed; then call `stored`. */
   endsOf(ending: TurnEnding): readonly TurnEnd[];
   stored(ending: TurnEnding): void;
-  /** Notes ends that no commit has stored: at once if they can be, else before the session's next turn, or when the node starts anew. */
-  ended(ending: TurnEnding): void;
+  /**
+   * Notes ends that no commit has stored: at once if they can be, else before the session's next turn, or when the node
+   * starts anew. Resolves when they are noted.
+   */
+  ended(ending: TurnEnding): Promise<void>;
 }
 
 const reasonOf = (outcome: TurnOutcome): string | null => {
@@ -43,7 +46,7 @@ const none: TurnRows = {
   claim: async () => [],
   endsOf: () => [],
   stored: () => undefined,
-  ended: () => undefined,
+  ended: async () => undefined,
 };
 
 export const createTurnRows = (options: {
@@ -152,12 +155,14 @@ export const createTurnRows = (options: {
     stored({ turn, joined }) {
       for (const one of [turn, ...joined]) stored.add(one);
     },
-    ended(ending) {
+    async ended(ending) {
       const turns = [ending.turn, ...ending.joined];
-      for (const [at, end] of endsOf(ending).entries()) {
-        const turn = turns[at];
-        if (turn !== undefined && !stored.has(turn) && inserted.has(turn)) void endLater(turn, end);
-      }
+      await Promise.all(
+        endsOf(ending).map(async (end, at) => {
+          const turn = turns[at];
+          if (turn !== undefined && !stored.has(turn) && inserted.has(turn)) await endLater(turn, end);
+        }),
+      );
     },
   };
 };

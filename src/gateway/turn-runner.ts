@@ -40,9 +40,22 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     return turn;
   };
 
-  const drop = (turn: Turn<Sender>, outcome: TurnOutcome): void => {
+  const drop = (turn: Turn<Sender>, outcome: TurnOutcome): Promise<void> => {
     queue.end(turn, outcome);
-    options.onCancelled(turn, outcome);
+    return options.onCancelled(turn, outcome);
+  };
+
+  const assertCurrent = (run: TurnRun): void => {
+    if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
+  };
+
+  /** Aborts this turn and no later one, however long the way to the runtime is. */
+  const abortRun = async (run: TurnRun): Promise<void> => {
+    try {
+      await options.abortUpstream(() => assertCurrent(run));
+    } catch (error) {
+      if (current === run) throw error;
+    }
   };
 
   const leaveSeat = (): void => {
@@ -100,7 +113,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       finish(run, run.progress.outcome());
     };
     run.cancelTimer = clock.after(abortGraceMs, giveUp);
-    options.abortUpstream().catch(giveUp);
+    abortRun(run).catch(giveUp);
   };
 
   const begin = (turn: Turn<Sender>, steered: readonly Steered[]): TurnRun => {
@@ -142,7 +155,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       await options.begun(turn);
       return options.submit(turn.parameters, () => {
         // What it was told then holds: a message that has ended is not given to the runtime.
-        if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
+        assertCurrent(run);
         run.submitted = true;
       });
     };
@@ -161,9 +174,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const steered: Steered = { turn, seen: false };
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
-    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
-      if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
-    });
+    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => assertCurrent(run));
     given.then(
       (id) => {
         accepted(turn, id);
@@ -312,15 +323,19 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     async abort(which) {
       const ended = queue.waiting.filter(which);
-      for (const turn of ended) drop(turn, abortedUnbegun);
+      const dropped = Promise.all(ended.map((turn) => drop(turn, abortedUnbegun)));
       pump();
       const run = current;
-      if (run === undefined || !which(run.turn)) return ended;
-      if (run.submitted) await options.abortUpstream();
+      if (run === undefined || !which(run.turn)) {
+        await dropped;
+        return ended;
+      }
+      if (run.submitted) await Promise.all([dropped, abortRun(run)]);
       else {
         const message = "The turn was aborted before the runtime had got it.";
         acceptances.refuse(run.turn, new SquadronError("turn_aborted", message));
         finish(run, abortedUnbegun);
+        await dropped;
       }
       return [run.turn, ...ended];
     },

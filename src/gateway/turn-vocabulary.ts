@@ -38,7 +38,8 @@ export interface TurnRunnerOptions {
    * any more; it throws when the message must not be given.
    */
   submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
-  abortUpstream(): Promise<unknown>;
+  /** Aborts what the runtime does. Calls `taking` as `submit` does. */
+  abortUpstream(taking: () => void): Promise<unknown>;
   /** The runtime has named a message that we had already named otherwise. */
   onRenamed(runtimeMessageId: string, clientMessageId: string): void;
   /** A turn that has ended for its client goes on in the runtime. */
@@ -46,8 +47,8 @@ export interface TurnRunnerOptions {
   /** A message that had an id of ours could not be given to the runtime. */
   onRefused(turn: Turn<Sender>, error: unknown): void;
   onEnd(ending: TurnEnding, times: TurnTimes): void;
-  /** A message that waited, or was to be delivered into a turn, has been dropped; its turn has never begun. */
-  onCancelled(turn: Turn<Sender>, outcome: TurnOutcome): void;
+  /** A message that waited, or was to be delivered into a turn, has been dropped; its turn has never begun. Resolves when that is stored. */
+  onCancelled(turn: Turn<Sender>, outcome: TurnOutcome): Promise<void>;
 }
 
 /** Sends the messages of one session upstream, one turn at a time, and tells by the events how each went. */
@@ -74,7 +75,10 @@ export interface TurnRunner {
   ending(data: unknown): TurnEnding | undefined;
   /** Takes in the end of a turn after it was passed on. */
   idle(data: unknown): void;
-  /** Drops those turns that wait or are just about to be given to the runtime, and aborts what runs; what it ends. */
+  /**
+   * Drops those turns that wait or are just about to be given to the runtime, and aborts what runs; what it ends. Resolves
+   * when no other node will run what was dropped.
+   */
   abort(which: (turn: Turn<Sender>) => boolean): Promise<readonly Turn<Sender>[]>;
   /** The runtime has taken back the last of the messages that were to be delivered into the running turn, or all. */
   unsteered(which: "last" | "all"): void;

@@ -37,7 +37,7 @@ it("readers hear of each state of a turn once, and only when it is stored", asyn
       accepted: storing,
       begun: storing,
       endsOf: ({ turn, joined }) => [end(turn.id, null), ...joined.map(({ id }) => end(id, turn.id))],
-      ended: () => undefined,
+      ended: async () => undefined,
     } as Partial<TurnRows> as TurnRows,
     {
       clock: new ManualClock(),

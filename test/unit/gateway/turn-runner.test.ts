@@ -20,8 +20,8 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
   const ended: TurnOutcome[] = [];
   const onRenamed = vi.fn();
   const onRefused = vi.fn();
-  const onCancelled = vi.fn();
-  const abortUpstream = vi.fn(async () => ({}) as Envelope);
+  const onCancelled = vi.fn(async () => undefined);
+  const abortUpstream = vi.fn(async (_taking: () => void) => ({}) as Envelope);
   const runner = createTurnRunner({
     clock,
     queueLength: 10,
@@ -511,6 +511,44 @@ describe("the turn runner", () => {
     expect(outcome).toMatchObject({ kind: "refused", error: { code: "draining", details: {} } });
     expect(outcome).not.toHaveProperty("error.details.stored");
     expect(onCancelled.mock.calls).toEqual([[waiting?.turn, outcome]]);
+  });
+
+  it("aborts no later turn when that on which it was asked has ended before the runtime was told", async () => {
+    const way = Promise.withResolvers<void>();
+    const told = vi.fn();
+    const { runner, submitted } = setUp({
+      async abortUpstream(taking) {
+        await way.promise;
+        taking();
+        told();
+      },
+    });
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await running;
+    const next = await runner.send(bob, { prompt: "two" }, { answer: "stored" });
+    const aborted = runner.abort(of(alice));
+    runner.interrupt("gone");
+    await settle();
+    expect(runner.current).toBe(next.turn);
+    way.resolve();
+    await aborted;
+    expect(told).not.toHaveBeenCalled();
+  });
+
+  it("says that a waiting message is taken back only when that is stored: the next node would answer it", async () => {
+    const stored = Promise.withResolvers<undefined>();
+    const { runner } = setUp({ onCancelled: () => stored.promise });
+    for (const prompt of ["one", "two"]) await runner.send(alice, { prompt }, { answer: "stored" });
+    const [waiting] = runner.waiting;
+    const aborted = vi.fn();
+    const abort = runner.abort((turn) => turn === waiting).then(aborted);
+    await settle();
+    expect([runner.waiting, aborted.mock.calls.length]).toEqual([[], 0]);
+    stored.resolve(undefined);
+    await abort;
+    expect(aborted).toHaveBeenCalledWith([waiting]);
   });
 
   it("refuses all that waits when the session is no more, promised or not", async () => {

@@ -266,8 +266,7 @@ export const createSessionHost = (options: {
       state &&
       (async (end) => {
         const ending = end && turns.ending(end.data);
-        await state.commit(ending && rows.endsOf(ending));
-        if (ending !== undefined) rows.stored(ending);
+        await (ending === undefined ? state.commit() : rows.storeWith(ending, state.commit));
       }),
     onNotStored: notStored,
     tellReaders,

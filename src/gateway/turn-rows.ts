@@ -14,9 +14,9 @@ export interface TurnRows {
   begun(turn: Turn<Sender>): Promise<void>;
   /** Takes over what an earlier holder of the session had promised to run. */
   claim(now: number): Promise<readonly Turn<Sender>[]>;
-  /** Ends of turns, to be stored with what they have changed; then call `stored`. */
   endsOf(ending: TurnEnding): readonly TurnEnd[];
-  stored(ending: TurnEnding): void;
+  /** Stores ends of turns with what these have changed: whatever is said of them meanwhile counts only if that fails. */
+  storeWith(ending: TurnEnding, commit: (ends: readonly TurnEnd[]) => Promise<void>): Promise<void>;
   /**
    * Notes ends that no commit has stored: at once if they can be, else before the session's next turn, or when the node
    * starts anew. Resolves when they are noted.
@@ -45,7 +45,7 @@ const none: TurnRows = {
   begun: async () => undefined,
   claim: async () => [],
   endsOf: () => [],
-  stored: () => undefined,
+  storeWith: (_ending, commit) => commit([]),
   ended: async () => undefined,
 };
 
@@ -60,7 +60,8 @@ export const createTurnRows = (options: {
   const inserted = new WeakMap<Turn<Sender>, Promise<void>>();
   /** The store has been asked for a row, so there may be one. */
   const asked = new WeakSet<Turn<Sender>>();
-  const stored = new WeakSet<Turn<Sender>>();
+  /** Ends that have been or are being stored with a commit: has it been? */
+  const committed = new WeakMap<Turn<Sender>, Promise<boolean>>();
   /** Ends that could not be written. While there are any no row is made, so they are no more than a queue can have. */
   let owed: TurnEnd[] = [];
 
@@ -152,15 +153,22 @@ export const createTurnRows = (options: {
       });
     },
     endsOf,
-    stored({ turn, joined }) {
-      for (const one of [turn, ...joined]) stored.add(one);
+    async storeWith(ending, commit) {
+      const stored = commit(endsOf(ending));
+      const done = stored.then(
+        () => true,
+        () => false,
+      );
+      for (const one of [ending.turn, ...ending.joined]) committed.set(one, done);
+      await stored;
     },
     async ended(ending) {
       const turns = [ending.turn, ...ending.joined];
       await Promise.all(
         endsOf(ending).map(async (end, at) => {
           const turn = turns[at];
-          if (turn !== undefined && !stored.has(turn) && inserted.has(turn)) await endLater(turn, end);
+          if (turn === undefined || !inserted.has(turn)) return;
+          if (!(await committed.get(turn))) await endLater(turn, end);
         }),
       );
     },

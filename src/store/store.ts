@@ -359,8 +359,8 @@ export interface StateStore {
 
 export interface TurnStore {
   /**
-   * The newest 1,000 of a session are kept, and all that have not ended or have a request's key. Nothing happens when the
-   * session has been deleted meanwhile. False, and nothing happens, when its key has been used.
+   * The newest 1,000 of a session are kept, and all that have not ended or have a request's key. Rejects with
+   * `session_deleted` when there is no such session. False, and nothing happens, when its key has been used.
    */
   insert(turn: NewTurn): Promise<boolean>;
   /** False, and nothing happens, when it has ended, is not this node's any more, or went with its session. */

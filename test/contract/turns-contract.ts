@@ -221,8 +221,8 @@ export const turnsContract = (here: Here): void => {
       await store.turns.insert(one);
       await store.sessions.delete(row.id);
       expect(await store.turns.byId(row.id, one.id)).toBeUndefined();
-      await store.turns.insert(turn(row.id));
-      await store.turns.insert(turn(randomUUID()));
+      for (const id of [row.id, randomUUID()])
+        await expect(store.turns.insert(turn(id))).rejects.toMatchObject({ code: "session_deleted" });
       expect(await store.turns.list(row.id, { limit: 9 })).toEqual([]);
       const again = session({ id: row.id });
       await store.sessions.create(again, "again");

@@ -1,4 +1,5 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
+import { SquadronError } from "../../kernel/errors.ts";
 import type { TurnEnd, TurnStore, WaitingTurn } from "../store.ts";
 import type { Database } from "./database.ts";
 import { buryHolders } from "./leases.ts";
@@ -67,7 +68,8 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
         select ${turn.id}, id, ${turn.sender}, ${turn.state}, ${turn.acceptedAt}, ${turn.begunAt}, 0, 0,
           ${turn.parameters ?? null}, ${holder}
         from sessions where id = ${turn.sessionId}`.execute(db);
-      if (numAffectedRows === 1n && turn.key !== undefined) {
+      if (numAffectedRows === 0n) throw new SquadronError("session_deleted", "The session has been deleted.");
+      if (turn.key !== undefined) {
         const target = { sessionId: turn.sessionId, turnId: turn.id };
         if (!(await useKey(db, turn.key, target))) {
           await sql`delete from turns where id = ${turn.id}`.execute(db);
@@ -155,9 +157,11 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
           reason = case state when 'begun' then ${nodeEnded} else ${nodeEndedBefore} end,
           state = case state when 'begun' then 'interrupted' else 'refused' end
         where ${abandoned}`.execute(db);
-      await sql`
-        delete from request_keys where turn_id in (
-          select id from turns where state = 'refused' and ended_at = ${at})`.execute(db);
+      // That reads all turns, and mostly there is nothing to free.
+      if (numAffectedRows !== undefined && numAffectedRows > 0n)
+        await sql`
+          delete from request_keys where turn_id in (
+            select id from turns where state = 'refused' and ended_at = ${at})`.execute(db);
       await buryHolders(db, at);
       return Number(numAffectedRows ?? 0n);
     }),

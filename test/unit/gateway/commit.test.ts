@@ -67,6 +67,37 @@ describe("the end of a turn", () => {
     await settle();
     expect([seen, await rowsOf(node)]).toEqual([["session.idle"], [{ state: "completed", reason: null }]]);
   });
+
+  it("is in its row what it is in the history, although the node says meanwhile that it stops", async () => {
+    await using node = await startFakeNode();
+    const { client } = await attach(node);
+    const { turn } = await client.send({ sessionId: "s", prompt: "hello" });
+    const stored = Promise.withResolvers<void>();
+    const original = node.store.state.commit.bind(node.store.state);
+    const commit = vi.spyOn(node.store.state, "commit").mockImplementationOnce(async (one) => {
+      await stored.promise;
+      return original(one);
+    });
+    node.event(idOf(node), "session.idle");
+    await settle();
+    expect(commit).toHaveBeenCalledOnce();
+    node.gateway.hosts[0]?.stop("closing");
+    expect(await turn.ended).toMatchObject({ kind: "interrupted" });
+    await settle();
+    stored.resolve();
+    await commit.mock.results[0]?.value;
+    await settle();
+    expect(await rowsOf(node)).toEqual([{ state: "completed", reason: null }]);
+  });
+
+  it("takes no message for a session that is gone from the store", async () => {
+    await using node = await startFakeNode();
+    const { client } = await attach(node);
+    await node.store.sessions.delete(idOf(node));
+    await expect(
+      client.send({ sessionId: "s", prompt: "hello" }, { answer: "stored" }),
+    ).rejects.toMatchObject({ code: "session_deleted" });
+  });
 });
 
 describe("a turn whose work cannot be stored", () => {

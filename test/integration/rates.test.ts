@@ -64,6 +64,39 @@ describe("messages of a minute", () => {
     clock.forward(wait * 1_000);
     expect((await session.sendAndWait("[[echo again]]"))?.data.content).toBe("again");
   });
+
+  test("do not count again when a new node runs what was promised", async () => {
+    await using dir = await tempDir("restored");
+    const options = { directory: dir.path, limits: { turnsPerMinute: 3 } };
+    let messages = "";
+    {
+      await using squadron = await startTestNode(options);
+      const http = httpOf(squadron);
+      messages = `/v1/sessions/${(await http.call("alice", "POST", "/v1/sessions", {})).body.id}/messages`;
+      const put = (prompt: string) => http.call("alice", "POST", `${messages}?wait=false`, { prompt });
+      expect(await put("[[hold first]] [[echo one]]")).toMatchObject({ status: 202 });
+      await eventually(() => squadron.model.holding("first") > 0, { what: "the first turn runs" });
+      expect(await put("[[echo two]]")).toMatchObject({ status: 202 });
+      expect(await put("[[echo three]]")).toMatchObject({ status: 202 });
+      expect(await put("[[echo four]]")).toMatchObject({ status: 429 });
+    }
+    await using again = await startTestNode(options);
+    const http = httpOf(again);
+    await eventually(
+      async () =>
+        JSON.stringify((await http.call("alice", "GET", messages.replace("messages", "turns"))).body).match(
+          /"completed"/g,
+        )?.length === 2,
+      { what: "what was promised has run" },
+    );
+    for (let sent = 0; sent < 3; sent++)
+      expect(await http.call("alice", "POST", messages, { prompt: "[[echo more]]" })).toMatchObject({
+        status: 200,
+      });
+    expect(await http.call("alice", "POST", messages, { prompt: "[[echo more]]" })).toMatchObject({
+      status: 429,
+    });
+  });
 });
 
 describe("the tokens of a day", () => {

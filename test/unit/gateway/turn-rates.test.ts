@@ -1,14 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { createTurnRates } from "../../../src/gateway/turn-rates.ts";
 import { SquadronError } from "../../../src/kernel/errors.ts";
+import { KeyUsed } from "../../../src/sessions/key-used.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
+import { startFakeNode } from "./fake-node.ts";
 
 const of = (limits: { turnsPerMinute?: number; turnsPerMinutePerUser?: number }) => ({
-  turnTimeoutMs: 1,
-  queueLength: 1,
-  callbackTimeoutMs: 1,
-  maxSizeBytes: 1,
-  maxFiles: 1,
+  turnTimeoutMs: 60_000,
+  queueLength: 10,
+  callbackTimeoutMs: 1_000,
+  maxSizeBytes: 1_000_000,
+  maxFiles: 1_000,
   ...limits,
 });
 const alice = { tenant: "acme", user: "alice" };
@@ -98,5 +100,20 @@ describe("messages of a minute", () => {
   it("are not counted without a limit", async () => {
     const { take } = setUp({});
     for (let sent = 0; sent < 1_000; sent++) await take(alice);
+  });
+
+  it("do not count when an earlier request had their key", async () => {
+    await using node = await startFakeNode({ limits: of({ turnsPerMinute: 3 }) });
+    const connection = node.connect();
+    await connection.request("session.create", { sessionId: "s" });
+    const at = node.clock.now();
+    const key = { tenant: "acme", user: "alice", key: "k", hash: "h", at, notBefore: at - 1_000 };
+    const say = (prompt: string, more: object = {}) =>
+      connection.send({ sessionId: "s", prompt }, { answer: "stored", ...more });
+    await say("one", { key });
+    await expect(say("one", { key })).rejects.toThrow(KeyUsed);
+    await say("two");
+    await say("three");
+    await expect(say("four")).rejects.toMatchObject({ code: "rate_limited" });
   });
 });

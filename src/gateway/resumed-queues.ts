@@ -27,6 +27,7 @@ export const resumeQueues = (options: {
 
   const resume = async (sessionId: string): Promise<void> => {
     const row = await store.sessions.byId(sessionId);
+    if (stopped) return;
     const host = row && (await unlessDeleted(hosts.of(row)));
     await host?.resume();
     await host?.settle();

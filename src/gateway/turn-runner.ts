@@ -174,7 +174,10 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const steered: Steered = { turn, seen: false };
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
-    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => assertCurrent(run));
+    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
+      // It may have become the next turn on its way.
+      if (current?.turn !== turn) assertCurrent(run);
+    });
     given.then(
       (id) => {
         accepted(turn, id);

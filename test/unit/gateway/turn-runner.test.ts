@@ -551,6 +551,28 @@ describe("the turn runner", () => {
     expect(aborted).toHaveBeenCalledWith([waiting]);
   });
 
+  it("runs a message that was on its way into a turn when that completed, though the session must wake for it", async () => {
+    const awake = Promise.withResolvers<void>();
+    const given: unknown[] = [];
+    const { runner, answer } = setUp({
+      async submit({ prompt }, taking) {
+        if (prompt === "two") await awake.promise;
+        taking();
+        given.push(prompt);
+        return `r${given.length}`;
+      },
+    });
+    await runner.send(alice, { prompt: "one" }, taken);
+    const { turn } = await runner.steer(bob, { prompt: "two" }, { answer: "stored" });
+    answer("r1", "to one");
+    expect(runner.current).toBe(turn);
+    awake.resolve();
+    await settle();
+    expect(given).toEqual(["one", "two"]);
+    answer("r2", "to two");
+    expect(await turn.ended).toMatchObject({ kind: "completed", content: "to two" });
+  });
+
   it("refuses all that waits when the session is no more, promised or not", async () => {
     const { runner, onCancelled } = setUp();
     const running = runner.send(alice, { prompt: "one" }, taken);

@@ -207,14 +207,17 @@ describe("importing", () => {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(source, name), text);
     return source;
   };
-  const take = (source: string, options: { readonly maxBytes?: number; readonly name?: string } = {}) =>
+  const take = (
+    source: string,
+    { maxBytes = 1e6, ...options }: { readonly maxBytes?: number; readonly name?: string } = {},
+  ) =>
     importSession({
       store,
       clock: systemClock,
       directory: source,
       owner: alice,
       isolation: "user",
-      bounds: { maxBytes: 1e6, maxFiles: 1_000 },
+      bounds: { maxBytes, maxFiles: 1_000 },
       ...options,
     });
   const filesOf = async (id: string) =>

@@ -28,6 +28,8 @@ interface Unkept {
   readonly id: string;
   readonly entry: Told | undefined;
   readonly at: number;
+  /** Has what was told after it been stored before it? */
+  readonly deferred?: true;
 }
 
 /** What a reader finds at a place. */
@@ -104,7 +106,7 @@ export const createEventLog = (options: {
   let kept: string | undefined;
   /** What was stored before all of it was told. */
   let coming: { readonly last: string; readonly tail: StoredEvents } | undefined;
-  /** Is this event in the history that was written anew, though it is told only now? */
+  /** Is this event in the history that was written anew, or told in its place already, though it is told only now? */
   let known: ((id: string) => boolean) | undefined;
   let storing = 0;
   let ended: SquadronError | undefined;
@@ -173,9 +175,56 @@ export const createEventLog = (options: {
     coming = undefined;
   };
 
+  /** What is stored before this event is told before it, though its runtime tells it only then. */
+  const tellBefore = (id: string): void => {
+    const events = [...(coming?.tail.after(told) ?? coming?.tail.after(undefined) ?? [])];
+    const before = events.slice(
+      0,
+      Math.max(
+        0,
+        events.findIndex((one) => one.id === id),
+      ),
+    );
+    if (before.length === 0) return;
+    for (const one of before)
+      tellKept(one.type, one.id, Buffer.from(JSON.stringify(options.show(one.event))));
+    const ids = new Set(before.map((one) => one.id));
+    known = (one) => ids.has(one);
+  };
+
   /** Runtimes tell some events twice. */
   const isRepeated = (id: string): boolean =>
     id === told || places.has(id) || unkept.some((one) => one.id === id);
+
+  /**
+   * Runtimes tell some events in another order than they write them, such as an abort behind the end of its step: what
+   * differs from what is stored is taken back and told as it is stored. True when there was any.
+   */
+  const reorder = (tail: StoredEvents): boolean => {
+    const events = [...(tail.after(undefined) ?? [])];
+    const same = unkept.findIndex(({ id }, at) => id !== events[at]?.id);
+    if (same < 0 || same >= events.length) return false;
+    const ids = new Set(events.map(({ id }) => id));
+    const others = unkept.filter(({ id, deferred }) => !ids.has(id) && !deferred);
+    const base = same === 0 ? kept : unkept[same - 1]?.id;
+    unkept = [];
+    unkeptBytes = 0;
+    told = base;
+    kept = base;
+    append("stream.rewind", Buffer.from(JSON.stringify({ to: base ?? startOfHistory })));
+    for (const { id, type, event } of events.slice(same)) {
+      told = id;
+      kept = id;
+      const { at } = append(type, Buffer.from(JSON.stringify(options.show(event))));
+      if (ring.has(at)) places.set(id, at);
+    }
+    coming = undefined;
+    for (const { id, entry } of others) if (entry !== undefined) tellKept(entry.type, id, entry.data);
+    // What is not stored with the next commit either is no part of the history.
+    unkept = unkept.map((one) => ({ ...one, deferred: true }));
+    known = (id) => ids.has(id);
+    return true;
+  };
 
   const rollBack = (): void => {
     if (unkept.length === 0) return;
@@ -218,7 +267,10 @@ export const createEventLog = (options: {
       if (id === undefined) {
         if (followed()) append(type, data());
         else first = ++next;
-      } else if (known?.(id) !== true && !isRepeated(id)) tellKept(type, id, data());
+      } else if (known?.(id) !== true && !isRepeated(id)) {
+        tellBefore(id);
+        tellKept(type, id, data());
+      }
       notify();
     },
     restored(last) {
@@ -239,6 +291,7 @@ export const createEventLog = (options: {
     },
     stored(last, tail) {
       known = undefined;
+      if (kept !== undefined && reorder(tail)) return changed();
       const at = unkept.findIndex(({ id }) => id === last);
       if (at >= 0) {
         kept = last;

@@ -62,8 +62,9 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
       this.store(told.length, count);
       if (!late) this.settle();
     },
-    store(count: number, ahead: number) {
+    store(most: number, ahead: number) {
       this.work();
+      const count = Math.min(most, told.length);
       const rewritten = cut > 0;
       held = Array.from({ length: ahead }, () => `e${++made}`);
       const over = log.storing();
@@ -77,6 +78,12 @@ const createWorld = (bounds = { entries: 6, bytes: 400 }) => {
         else log.stored(last(), tail);
         over();
       };
+    },
+    /** The last two are told in another order than they are stored in. */
+    swap() {
+      held.reverse();
+      const [before, after] = told.slice(-2);
+      if (before !== undefined && after !== undefined) told.splice(-2, 2, after, before);
     },
     /** The log hears of what has been stored. */
     settle() {
@@ -186,7 +193,7 @@ type Step =
   | { readonly kind: "nobody" }
   | { readonly kind: "ahead"; readonly count: number; readonly late: boolean }
   | { readonly kind: "lose runtime"; readonly silent: boolean }
-  | { readonly kind: "lose node" | "wake" | "release" | "repeat" }
+  | { readonly kind: "lose node" | "wake" | "release" | "repeat" | "swap" }
   | { readonly kind: "truncate"; readonly count: number }
   | { readonly kind: "connect" | "drop"; readonly client: number }
   | { readonly kind: "read"; readonly client: number; readonly most: number };
@@ -219,6 +226,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       { kind: "wake" as const },
       { kind: "release" as const },
       { kind: "repeat" as const },
+      { kind: "swap" as const },
     ),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("truncate" as const), count: fc.nat(4) }) },
@@ -256,6 +264,8 @@ const run = async (world: World, readers: readonly Client[], one: Step): Promise
       return world.work();
     case "release":
       return world.release();
+    case "swap":
+      return world.swap();
     case "repeat":
       return world.repeat();
     case "lose runtime":
@@ -308,7 +318,8 @@ describe("the log of a session's events", () => {
         await follow(reader);
         await follow(untouched);
         for (const one of steps) {
-          if (!["lose node", "truncate", "nobody"].includes(one.kind)) await run(world, [reader], one);
+          if (!["lose node", "truncate", "nobody", "swap"].includes(one.kind))
+            await run(world, [reader], one);
         }
         if (!reader.connected) await follow(reader);
         world.release();

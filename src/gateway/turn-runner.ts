@@ -27,6 +27,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   let stopped: SquadronError | undefined;
   /** Turns that wait although their rows say that they have begun: no other node would run them. */
   const noted = new WeakSet<Turn<Sender>>();
+  /** Messages that wait until the running turn can take them: their senders ask, though they are in no turn yet. */
+  const arriving = new Set<Turn<Sender>>();
   /** For what runs, else for what runs next. */
   let seat: { readonly line: string; readonly place: TurnPlace } | undefined;
 
@@ -261,6 +263,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       ? queue.waiting
       : [current.turn, ...current.steered.map(({ turn }) => turn), ...queue.waiting];
 
+  const asking = (): readonly Turn<Sender>[] =>
+    [...unfinished(), ...arriving].filter(({ state }) => state.kind !== "ended");
+
   const find = (id: string): Turn<Sender> | undefined =>
     unfinished().find((turn) => turn.id === id || turn.runtimeMessageId === id);
 
@@ -277,6 +282,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     async steer(sender, parameters, how) {
       const turn = make(sender, parameters, how);
+      arriving.add(turn);
       try {
         return await deliverOrSend(turn, how.answer);
       } catch (error) {
@@ -287,6 +293,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
           options.onCancelled(turn, outcome);
         }
         throw error;
+      } finally {
+        arriving.delete(turn);
       }
     },
     restore(turns) {
@@ -383,9 +391,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     serves: (sender, end) => servedBy(end).some((turn) => turn.sender === sender),
     waits: (sender, end) => {
       const served = servedBy(end);
-      return unfinished().some((turn) => turn.sender === sender && !served.includes(turn));
+      return asking().some((turn) => turn.sender === sender && !served.includes(turn));
     },
-    asks: (sender) => unfinished().some((turn) => turn.sender === sender),
+    asks: (sender) => asking().some((turn) => turn.sender === sender),
     get failed() {
       return current?.progress.failed === true;
     },

@@ -318,6 +318,8 @@ describe("the turn runner", () => {
     const steering = here.runner.steer(bob, { prompt: "two" }, taken);
     await settle();
     expect(here.submitted.map(({ prompt }) => prompt)).toEqual(["one"]);
+    // Nobody takes another's end for the answer to what has not arrived yet.
+    expect([here.runner.asks(bob), here.runner.waits(bob)]).toEqual([true, true]);
     here.submitted[0]?.accept("r1");
     const { turn: first } = await running;
     await settle();

@@ -5,7 +5,6 @@ import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
-import { isObject } from "../kernel/json.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, ModelRoute, Usage } from "../models/grant.ts";
@@ -14,7 +13,6 @@ import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { Envelope } from "../wire/envelope.ts";
 import type { PeerHandler } from "../wire/peer.ts";
 import { createAuditTrail } from "./audit-trail.ts";
 import { createClientInference } from "./client-inference.ts";
@@ -27,6 +25,7 @@ import { createKeyConnections } from "./key-connections.ts";
 import { createLaunchProviders } from "./launch-providers.ts";
 import { createRequestOwners } from "./request-owners.ts";
 import { type ResumedQueues, resumeQueues } from "./resumed-queues.ts";
+import { createRuntimeService } from "./runtime-service.ts";
 import { createSessionQuota } from "./session-quota.ts";
 import { createShells } from "./shells.ts";
 import { createTelemetryForwarding } from "./telemetry-forwarding.ts";
@@ -181,88 +180,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const grant = (sessionId: string | undefined): ModelGrant | undefined =>
     sessionId === undefined ? unnamed : hosts.find(sessionId)?.grant;
 
-  /** The life of a session concerns only who may see it. Deletions we tell ourselves. */
-  const lifecycle = (runtime: Runtime, frame: Envelope): void => {
-    const params = frame.params();
-    const id = frame.sessionId;
-    const host = id === undefined ? undefined : hosts.find(id);
-    if (
-      host === undefined ||
-      host.runtime !== runtime ||
-      !isObject(params) ||
-      params.type === "session.deleted" ||
-      host.row.ephemeral
-    )
-      return;
-    for (const connection of services.connectionsOf({ tenant: host.row.tenant, user: host.row.owner })) {
-      const name = connection.attachments.get(host.name)?.name ?? host.name;
-      connection.link.notify("session.lifecycle", { ...params, sessionId: name });
-    }
-  };
-
-  const sessionEvent = (runtime: Runtime, frame: Envelope): void => {
-    const host = frame.sessionId === undefined ? undefined : hosts.find(frame.sessionId);
-    if (host === undefined || host.runtime !== runtime) return;
-    try {
-      requests.observe(host.row.id, frame);
-      host.event(frame);
-    } catch (error) {
-      log.error(
-        { session: host.row.id, event: frame.eventType, error },
-        "an event of a session was not handled",
-      );
-    }
-  };
-
-  /** The host of the session that a runtime's question names, if it is one of that runtime's. */
-  const hostOf = (runtime: Runtime, params: unknown): SessionHost | undefined => {
-    const host =
-      isObject(params) && typeof params.sessionId === "string" ? hosts.find(params.sessionId) : undefined;
-    return host?.runtime === runtime ? host : undefined;
-  };
-
-  const callback = async (runtime: Runtime, method: string, params: unknown): Promise<unknown> => {
-    switch (method) {
-      case "llmInference.httpRequestStart": {
-        const host = hostOf(runtime, params);
-        const caller = host?.inferenceBy;
-        return host !== undefined && caller !== undefined && isObject(params)
-          ? inference.start(runtime, host, caller, params)
-          : models.httpRequestStart(runtime, params);
-      }
-      case "llmInference.httpRequestChunk":
-        return (
-          (isObject(params) ? inference.chunk(runtime, params) : undefined) ??
-          models.httpRequestChunk(runtime, params)
-        );
-      case "extensionLaunchProvider.resolve":
-        return launchProviders.resolve(runtime, params);
-      case "gitHubToken.getToken": {
-        const asked = isObject(params) ? params : {};
-        const found = hosts
-          .list()
-          .filter((host) => host.runtime === runtime)
-          .flatMap(({ attachments }) => attachments)
-          .find(({ declarations }) => declarations.tokenProvider?.id === asked.registrationId);
-        const provider = found?.declarations.tokenProvider;
-        if (found === undefined || provider === undefined)
-          throw new SquadronError(
-            "credentials_needed",
-            "The client that provides this GitHub token has gone.",
-          );
-        return found.connection.link.request(
-          method,
-          { ...asked, registrationId: provider.clientId },
-          { timeoutMs: found.connection.policy.limits.callbackTimeoutMs },
-        );
-      }
-    }
-    const host = hostOf(runtime, params);
-    if (host === undefined || !isObject(params)) {
-      throw new SquadronError("session_not_found", `${method} names no session of this runtime.`);
-    }
-    return host.callback(method, params);
-  };
+  const serve = createRuntimeService({ services, models, telemetry });
 
   const stopTurns = async (): Promise<void> => {
     const busy = hosts.list().filter((host) => host.busy);
@@ -315,25 +233,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       byKeyId.add(keyId, connection);
       return connection;
     },
-    serve: (runtime) => ({
-      request: async (frame) => callback(runtime, frame.method ?? "", frame.params()),
-      notification: (frame) => {
-        switch (frame.method) {
-          case "session.event":
-            return sessionEvent(runtime, frame);
-          case "session.lifecycle":
-            return lifecycle(runtime, frame);
-          case "shell.output":
-          case "shell.exit":
-            return shells.told(runtime, frame);
-          case "gitHubTelemetry.event":
-            return telemetry.told(
-              frame,
-              hosts.list().filter((host) => host.runtime === runtime),
-            );
-        }
-      },
-    }),
+    serve,
     runtimeClosed(runtime) {
       models.runtimeClosed(runtime.id);
       inference.runtimeClosed(runtime);

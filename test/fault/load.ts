@@ -58,6 +58,7 @@ export const attempt = async (options: {
   let takenAt: number | undefined;
   const onTaken = (): void => {
     takenAt ??= world.now();
+    manner.onTaken?.();
   };
   const sentAt = world.now();
   const outcome = await actor.say(session, text, { ...manner, onTaken });

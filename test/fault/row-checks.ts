@@ -48,6 +48,9 @@ export const checkRows = (exchanges: readonly Exchange[], rows: readonly TurnRow
     if (row.state === "accepted" || row.state === "begun") {
       report("row_open", undefined, `The turn ${row.id} is still ${row.state}.`);
     }
+    if (row.state === "interrupted" && row.begunAt === null) {
+      report("row_wrong", undefined, `The turn ${row.id} was interrupted and had not begun.`);
+    }
     if (row.state !== "completed") continue;
     if (!exchanges.some((exchange) => rowsOf(exchange, [row]).length > 0)) {
       report(

@@ -1,21 +1,32 @@
 import type { Attempt } from "../journal.ts";
 import { runOn } from "../pause.ts";
+import { sendPromised } from "../promises.ts";
 import type { Scenario } from "../scenario.ts";
 import { runFaults } from "../scenario.ts";
 import { removeBoxes, type World } from "../world.ts";
+
+/** What was answered with 202 comes to an answer, unless it had begun. */
+const keepsPromise = ({ takenAt, outcome }: Attempt): boolean =>
+  takenAt === undefined || outcome.kind === "answered" || outcome.kind === "interrupted";
 
 const killNodes =
   (whileDown: (world: World) => Promise<void>): Scenario =>
   (options) =>
     runFaults(options, {
       settleMs: 2_000,
-      async round({ world, load, random, fault }) {
+      expects: keepsPromise,
+      async round({ world, load, random, round, fault }) {
         await runOn(random, { least: 200, most: 800 });
+        const promised = sendPromised({ world, load, random, name: `promised-${round}` });
+        await promised.taken;
+        await runOn(random, { least: 0, most: 200 });
         fault("kill -9 of the node");
         await world.end("SIGKILL");
         await whileDown(world);
         await world.start();
-        await load.answered(load.sessions.length);
+        // Only the next node can say what had begun.
+        fault("start of the node");
+        await Promise.all([load.answered(load.sessions.length), promised.ended]);
       },
     });
 

@@ -10,8 +10,9 @@ export const answered = async ({ turn }: SentMessage): Promise<void> => {
   const outcome = await turn.ended;
   switch (outcome.kind) {
     case "completed":
-    case "aborted":
       return;
+    case "aborted":
+      throw new SquadronError("turn_aborted", "The turn was aborted.");
     case "failed":
       throw new SquadronError(outcome.reason === "timeout" ? "turn_timeout" : "turn_failed", outcome.message);
     case "interrupted":

@@ -158,7 +158,8 @@ export const createHostTurns = (options: {
     if (sender === by) return true;
     if (sender.principal.user !== by.principal.user || sender.principal.tenant !== by.principal.tenant)
       return false;
-    return by.link.kind === "http" || (!sender.open && turn === runner.current);
+    if (by.link.kind === "http") return true;
+    return !sender.open && sender.link?.kind !== "http" && turn === runner.current;
   };
 
   /** Whose tokens it are: the sender's of what runs. */

@@ -16,6 +16,8 @@ export interface TurnRun {
   steered: readonly Steered[];
   /** Is its message on the way to the runtime? Before that, no idle can be this turn's. */
   submitted: boolean;
+  /** Has the runtime been told to abort it? It takes up no further message then. */
+  aborting: boolean;
   /** Its idle has come before its message was known to be taken. */
   idleSeen: boolean;
   /** Resolves when the runtime has taken its message, or the turn has ended. */

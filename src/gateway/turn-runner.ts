@@ -53,6 +53,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
 
   /** Aborts this turn and no later one, however long the way to the runtime is. */
   const abortRun = async (run: TurnRun): Promise<void> => {
+    run.aborting = true;
     try {
       await options.abortUpstream(() => assertCurrent(run));
     } catch (error) {
@@ -124,6 +125,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       progress: createTurnProgress(() => clock.monotonic()),
       steered,
       submitted: false,
+      aborting: false,
       idleSeen: false,
       taken: Promise.withResolvers(),
       cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(run)),
@@ -242,13 +244,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     while (stopped === undefined) {
       const run = current;
       if (run === undefined) return enqueue(turn, answer, true);
-      await run.taken.promise;
-      if (current !== run) continue;
+      await (run.aborting ? run.turn.ended : run.taken.promise);
+      if (current !== run || run.aborting) continue;
       const { length } = run.steered;
       assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
       await options.steering(turn);
       noted.add(turn);
-      if (current !== run) continue;
+      if (current !== run || run.aborting) continue;
       const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
       deliver(run, turn);
       return { messageId: await taken, turn };

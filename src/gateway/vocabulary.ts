@@ -30,6 +30,8 @@ export interface Sender {
   readonly id: string;
   readonly principal: Pick<Principal, "tenant" | "user">;
   readonly open: boolean;
+  /** Undefined: it spoke to an earlier node. */
+  readonly link?: Pick<ClientLink, "kind">;
 }
 
 /** One client's presence: a principal, its link, and the sessions that it is attached to. */

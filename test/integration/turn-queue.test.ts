@@ -114,6 +114,16 @@ describe("a message that comes while another is answered", () => {
     expect((await session.history()).join()).not.toContain("never");
   });
 
+  test("is touched by no abort of an SDK client of the same user, who has not sent it", async () => {
+    const session = await newSession();
+    const attached = await session.resume();
+    const running = await session.put("[[hold untouched]] [[echo one]]");
+    await session.holding("untouched");
+    await attached.abort();
+    squadron.model.release("untouched");
+    expect(await session.ended(running)).toMatchObject({ state: "completed", content: "one" });
+  });
+
   test("ends the running turn with interrupt, and goes before what waits", async () => {
     const session = await newSession();
     const running = session.say("[[hold interrupt]] [[echo one]]");

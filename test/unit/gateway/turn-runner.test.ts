@@ -327,6 +327,23 @@ describe("the turn runner", () => {
     return { ...here, first, steering };
   };
 
+  it("delivers no message into a turn that is being aborted: it runs after that", async () => {
+    const { runner, submitted } = setUp();
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await running;
+    await runner.abort(of(alice));
+    const steering = runner.steer(bob, { prompt: "two" }, taken);
+    await settle();
+    expect(submitted.map(({ prompt }) => prompt)).toEqual(["one"]);
+    runner.idle({ aborted: true });
+    await settle();
+    expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "two"]);
+    submitted[1]?.accept("r2");
+    expect(await steering).toMatchObject({ messageId: "r2" });
+  });
+
   it("delivers a message into the running turn as soon as that has begun, and gives both its answer", async () => {
     const { runner, submitted, ended, first, steering } = await steered();
     submitted[1]?.accept("r2");

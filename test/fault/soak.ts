@@ -63,5 +63,7 @@ const result = await scenario({
   say: (line) => process.stderr.write(`${line}\n`),
   ...(values.evidence !== undefined && { evidenceFile: values.evidence }),
 });
-process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-process.exitCode = result.violations.length > 0 ? 1 : 0;
+// The SDK's timers of calls whose connections were cut would keep us for their whole deadline.
+process.stdout.write(`${JSON.stringify(result, null, 2)}\n`, () =>
+  process.exit(result.violations.length > 0 ? 1 : 0),
+);

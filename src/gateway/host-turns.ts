@@ -111,8 +111,8 @@ export const createHostTurns = (options: {
     clock,
     accepted: options.rows.accepted,
     begun: async (turn) => {
-      await options.rows.begun(turn);
       await options.mayBegin();
+      await options.rows.begun(turn);
     },
     steering: options.rows.begun,
     onStuck: options.onStuck,

@@ -236,11 +236,12 @@ export const createSessionHost = (options: {
     rows,
     async mayBegin() {
       const open = services.residence.mayBegin(unit.key);
-      if (open === undefined) return;
+      const { leaving } = stay;
+      if (open === undefined && leaving === undefined) return;
       atGate = true;
       try {
         stay.idleAgain();
-        await open;
+        await Promise.all([open, leaving]);
       } finally {
         atGate = false;
       }

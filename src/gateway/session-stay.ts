@@ -12,6 +12,8 @@ import type { SessionUpstream } from "./session-upstream.ts";
 /** A session's stay in a runtime: when it wakes, when it may fall asleep and does, when it is thrown out. */
 export interface SessionStay {
   readonly resident: Resident;
+  /** Others wait for its place, and it is giving that up; resolves when it has, or could not. */
+  readonly leaving: Promise<void> | undefined;
   /** Has nobody any work for the session, and has it none of its own? */
   readonly evictable: boolean;
   /** When anybody last had to do with it; monotonic. */
@@ -57,6 +59,7 @@ export const createSessionStay = (options: {
   const { clock, log } = services;
   /** It falls asleep or wakes, and what the runtime says of that is nothing to the clients that stay attached. */
   let quiet = false;
+  let leaving: Promise<void> | undefined;
   let dropping = false;
   let lastUsedAt = clock.monotonic();
   let stopTimer = (): void => {};
@@ -134,11 +137,18 @@ export const createSessionStay = (options: {
       get evictable() {
         return evictable();
       },
-      evict: () =>
-        hibernate("detach").then(
-          () => undefined,
-          (error) => log.warn({ session: row.id, error }, "the session could not be sent to sleep"),
-        ),
+      evict() {
+        leaving = hibernate("detach")
+          .then(
+            () => undefined,
+            (error) => log.warn({ session: row.id, error }, "the session could not be sent to sleep"),
+          )
+          .finally(() => (leaving = undefined));
+        return leaving;
+      },
+    },
+    get leaving() {
+      return leaving;
     },
     get evictable() {
       return evictable();

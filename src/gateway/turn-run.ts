@@ -20,10 +20,17 @@ export interface TurnRun {
   aborting: boolean;
   /** Its idle has come before its message was known to be taken. */
   idleSeen: boolean;
-  /** Resolves when the runtime has taken its message, or the turn has ended. */
-  readonly taken: PromiseWithResolvers<void>;
+  /**
+   * Resolves when the runtime has taken the message that it was given last, or the turn has ended. One is given after the
+   * other: by its events a runtime tells which message is which only when one is on its way.
+   */
+  taken: PromiseWithResolvers<void>;
   cancelTimer: () => void;
 }
+
+/** Is a message of this run on its way to the runtime? */
+export const isGiving = ({ turn, steered }: TurnRun): boolean =>
+  [turn, ...steered.map((one) => one.turn)].some(({ state }) => state.kind === "submitting");
 
 /** Does this idle end a turn? Autopilot is idle between its own steps. */
 export const endsTurn = (data: unknown): boolean =>

@@ -6,7 +6,7 @@ import { createTurnQueue } from "../sessions/turn-queue.ts";
 import { createAcceptances } from "./acceptances.ts";
 import type { TurnPlace } from "./turn-places.ts";
 import { createTurnProgress } from "./turn-progress.ts";
-import { endsTurn, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
+import { endsTurn, isGiving, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
 import type { SendManner, TurnRunner, TurnRunnerOptions } from "./turn-vocabulary.ts";
 import type { SendAnswer, Sender, SentMessage } from "./vocabulary.ts";
 
@@ -105,7 +105,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     queue.adopt(next.turn);
     const begun = begin(next.turn, others);
     begun.submitted = true;
-    if (next.turn.state.kind === "running") begun.taken.resolve();
+    letNextIn();
   };
 
   const timedOut = (run: TurnRun): void => {
@@ -134,11 +134,15 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     return run;
   };
 
+  const letNextIn = (): void => {
+    if (current !== undefined && !isGiving(current)) current.taken.resolve();
+  };
+
   const accepted = (turn: Turn<Sender>, runtimeMessageId: string): void => {
     if (turn.state.kind !== "submitting") return;
     turn.change({ kind: "accepted", runtimeMessageId });
     acceptances.accepted(turn, runtimeMessageId);
-    if (current?.turn === turn) current.taken.resolve();
+    letNextIn();
   };
 
   /** The runtime has not taken the message of a turn: what it was told is told to whoever asked. */
@@ -178,6 +182,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const steered: Steered = { turn, seen: false };
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
+    run.taken = Promise.withResolvers();
     const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
       // It may have become the next turn on its way.
       if (current?.turn !== turn) assertCurrent(run);
@@ -193,6 +198,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         if (current?.turn === turn) return finish(current, outcome);
         if (current !== undefined) current.steered = current.steered.filter((one) => one !== steered);
         turn.change({ kind: "end", outcome });
+        letNextIn();
         options.onCancelled(turn, outcome);
       },
     );
@@ -245,12 +251,12 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       const run = current;
       if (run === undefined) return enqueue(turn, answer, true);
       await (run.aborting ? run.turn.ended : run.taken.promise);
-      if (current !== run || run.aborting) continue;
+      if (current !== run || run.aborting || isGiving(run)) continue;
       const { length } = run.steered;
       assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
-      await options.steering(turn);
+      if (!noted.has(turn)) await options.steering(turn);
       noted.add(turn);
-      if (current !== run || run.aborting) continue;
+      if (current !== run || run.aborting || isGiving(run)) continue;
       const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
       deliver(run, turn);
       return { messageId: await taken, turn };
@@ -365,6 +371,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
         turn.change({ kind: "end", outcome: abortedUnbegun });
         options.onCancelled(turn, abortedUnbegun);
       }
+      letNextIn();
     },
     interrupt,
     stop(message) {

@@ -327,6 +327,32 @@ describe("the turn runner", () => {
     return { ...here, first, steering };
   };
 
+  it("delivers one message after the other, so that each is known by its own id", async () => {
+    const { runner, submitted } = setUp();
+    const running = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await running;
+    const steering = [
+      runner.steer(bob, { prompt: "two" }, taken),
+      runner.steer(alice, { prompt: "three" }, taken),
+      runner.steer(bob, { prompt: "four" }, taken),
+    ];
+    for (const nth of [1, 2, 3]) {
+      await settle();
+      expect(submitted).toHaveLength(nth + 1);
+      // Its event may come before the answer to its call.
+      runner.observe("user.message", { messageId: `r${nth + 1}` });
+      submitted[nth]?.accept(`r${nth + 1}`);
+    }
+    const sent = await Promise.all(steering);
+    expect(sent.map(({ messageId, turn }) => [messageId, turn.parameters.prompt])).toEqual([
+      ["r2", "two"],
+      ["r3", "three"],
+      ["r4", "four"],
+    ]);
+  });
+
   it("delivers no message into a turn that is being aborted: it runs after that", async () => {
     const { runner, submitted } = setUp();
     const running = runner.send(alice, { prompt: "one" }, taken);

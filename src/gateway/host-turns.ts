@@ -79,12 +79,27 @@ export const createHostTurns = (options: {
       },
     });
 
+  const tellError = (attachment: Attachment, message: string): void =>
+    tellOne(attachment, "session.error", { errorType: "squadron", message });
+  const tellIdle = (attachment: Attachment): void =>
+    tellOne(attachment, "session.idle", { mode: "interactive" });
+
   /** Tells clients of an end that the runtime did not announce, in the words of the protocol. */
   const announce = (to: readonly Attachment[], message: string): void => {
     for (const attachment of to) {
-      tellOne(attachment, "session.error", { errorType: "squadron", message });
-      const tellIdle = (): void => tellOne(attachment, "session.idle", { mode: "interactive" });
-      options.heldEnds.hold(attachment, tellIdle, "failure");
+      tellError(attachment, message);
+      options.heldEnds.hold(attachment, () => tellIdle(attachment), "failure");
+    }
+  };
+
+  /** The same to those who only watch: if they ask now, they would take it for the end of their own message. */
+  const announceLater = (to: readonly Attachment[], message: string): void => {
+    for (const attachment of to) {
+      const tell = (): void => {
+        tellError(attachment, message);
+        tellIdle(attachment);
+      };
+      options.heldEnds.hold(attachment, tell, "failure");
     }
   };
 
@@ -210,14 +225,12 @@ export const createHostTurns = (options: {
 
   const interrupt = (message: string): void => {
     if (runner.current === undefined) return;
-    announce(
-      options.attachments.filter(
-        ({ connection }) =>
-          !runner.waits(connection, "interrupted") &&
-          (runner.serves(connection, "interrupted") ||
-            connection.link.kind !== "sdk" ||
-            !asked.has(connection)),
-      ),
+    const to = options.attachments.filter(({ connection }) => !runner.waits(connection, "interrupted"));
+    const isServed = ({ connection }: Attachment): boolean =>
+      runner.serves(connection, "interrupted") || connection.link.kind !== "sdk";
+    announce(to.filter(isServed), message);
+    announceLater(
+      to.filter((attachment) => !isServed(attachment) && !asked.has(attachment.connection)),
       message,
     );
     runner.interrupt(message);

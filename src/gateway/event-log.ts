@@ -3,7 +3,7 @@ import { SquadronError } from "../kernel/errors.ts";
 import { newId } from "../kernel/ids.ts";
 import type { HistoryWatch } from "../sessions/history-watch.ts";
 import { type StoredEvents, startOfHistory } from "../sessions/stored-events.ts";
-import { type EventPosition, formatPosition } from "./event-position.ts";
+import { type EventPosition, formatPosition, nextOrder, noOrder } from "./event-position.ts";
 
 /** How much of what was told is kept for readers that come back. */
 const defaultBounds = { entries: 10_000, bytes: 4 * 2 ** 20 };
@@ -56,7 +56,7 @@ export interface EventLog extends HistoryWatch {
   /** The session is no more. */
   end(error: SquadronError): void;
   /** Where the next event will be told. */
-  readonly position: EventPosition & { readonly live: { readonly log: string; readonly at: number } };
+  readonly position: EventPosition & { readonly live: NonNullable<EventPosition["live"]> };
   /** Is it known where the stored history ends? */
   readonly oriented: boolean;
   /** Has anything been told that is not stored yet, or is being stored, or been stored and is about to be told? */
@@ -102,6 +102,8 @@ export const createEventLog = (options: {
   let next = 1;
   let unkept: Unkept[] = [];
   let unkeptBytes = 0;
+  /** In which `unkept` was told. */
+  let order = noOrder;
   let told: string | undefined;
   let kept: string | undefined;
   /** What was stored before all of it was told. */
@@ -118,10 +120,16 @@ export const createEventLog = (options: {
     for (const listener of [...listeners]) listener();
   };
 
+  const setUnkept = (left: Unkept[]): void => {
+    unkept = left;
+    unkeptBytes = left.reduce((sum, { entry }) => sum + (entry?.data.length ?? 0), 0);
+    order = left.reduce((before, { id }) => nextOrder(before, id), noOrder);
+  };
+
   const position = (at: number) => ({
     told: told ?? startOfHistory,
     kept: kept ?? startOfHistory,
-    live: { log: name, at },
+    live: { log: name, at, order },
   });
 
   const forget = (entry: Told): void => {
@@ -154,7 +162,8 @@ export const createEventLog = (options: {
 
   const tellKept = (type: string, id: string, data: Buffer): void => {
     told = id;
-    if (coming !== undefined) kept = id;
+    if (coming === undefined) order = nextOrder(order, id);
+    else kept = id;
     const entry = append(type, data);
     if (ring.has(entry.at)) places.set(id, entry.at);
     if (coming === undefined) {
@@ -207,8 +216,7 @@ export const createEventLog = (options: {
     const ids = new Set(events.map(({ id }) => id));
     const others = unkept.filter(({ id, deferred }) => !ids.has(id) && !deferred);
     const base = same === 0 ? kept : unkept[same - 1]?.id;
-    unkept = [];
-    unkeptBytes = 0;
+    setUnkept([]);
     told = base;
     kept = base;
     append("stream.rewind", Buffer.from(JSON.stringify({ to: base ?? startOfHistory })));
@@ -228,8 +236,7 @@ export const createEventLog = (options: {
 
   const rollBack = (): void => {
     if (unkept.length === 0) return;
-    unkept = [];
-    unkeptBytes = 0;
+    setUnkept([]);
     told = kept;
     append("stream.rewind", Buffer.from(JSON.stringify({ to: kept ?? startOfHistory })));
   };
@@ -245,8 +252,7 @@ export const createEventLog = (options: {
     trim({ entries: 0, bytes: 0 });
     // Nobody waits at a place that is still to come.
     first = ++next;
-    unkept = [];
-    unkeptBytes = 0;
+    setUnkept([]);
     told = last;
     kept = last;
     coming = undefined;
@@ -295,14 +301,12 @@ export const createEventLog = (options: {
       const at = unkept.findIndex(({ id }) => id === last);
       if (at >= 0) {
         kept = last;
-        unkept = unkept.slice(at + 1);
-        unkeptBytes = unkept.reduce((sum, { entry }) => sum + (entry?.data.length ?? 0), 0);
+        setUnkept(unkept.slice(at + 1));
         coming = undefined;
       } else if (last !== kept && !places.has(last)) {
         // Whatever has been told stands before it.
         kept = told;
-        unkept = [];
-        unkeptBytes = 0;
+        setUnkept([]);
         coming = { last, tail };
       } else coming = undefined;
       changed();
@@ -333,10 +337,16 @@ export const createEventLog = (options: {
     after({ told: last, kept: keptThen, live }) {
       if (live?.log === name && live.at + 1 >= first && live.at < next)
         return { before: [], from: live.at + 1 };
-      const place = places.get(last);
-      if (place !== undefined && place >= first) return { before: [], from: place + 1 };
       if (last === kept && last === keptThen) return unkeptFrom(0);
       const waiting = unkept.find(({ id }) => id === last);
+      if (live !== undefined && last !== keptThen) {
+        // What was told before it may since have been told in another order.
+        return live.log === name && waiting !== undefined && waiting.at <= live.at
+          ? unkeptFrom(waiting.at)
+          : undefined;
+      }
+      const place = places.get(last);
+      if (place !== undefined && place >= first) return { before: [], from: place + 1 };
       return waiting && unkeptFrom(waiting.at);
     },
     afterKept(last) {

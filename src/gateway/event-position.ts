@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { startOfHistory } from "../sessions/stored-events.ts";
 
 /**
@@ -7,22 +8,32 @@ import { startOfHistory } from "../sessions/stored-events.ts";
 export interface EventPosition {
   readonly told: string;
   readonly kept: string;
-  /** The place among all that one log has told; only that log knows it. */
-  readonly live?: { readonly log: string; readonly at: number };
+  /**
+   * The place among all that one log has told, which only that log knows, and in which `order` the events after `kept`
+   * were told: they may be stored in another.
+   */
+  readonly live?: { readonly log: string; readonly at: number; readonly order: string };
 }
+
+/** Of no events. */
+export const noOrder = "0";
+
+/** What stands for these events in this order, when one more has come. */
+export const nextOrder = (order: string, id: string): string =>
+  createHash("sha256").update(`${order} ${id}`).digest("base64url").slice(0, 8);
 
 /** What runtimes call their events. One with another id is told like an ephemeral one. */
 export const isEventId = (id: string | undefined): id is string =>
   id !== undefined && /^[\w-]{1,100}$/.test(id) && id !== startOfHistory;
 
 export const formatPosition = ({ told, kept, live }: EventPosition): string =>
-  live === undefined ? told : `${told}.${kept}.${live.log}.${live.at}`;
+  live === undefined ? told : `${told}.${kept}.${live.log}.${live.at}.${live.order}`;
 
-const form = /^([\w-]{1,100})(?:\.([\w-]{1,100})\.([\w-]{1,40})\.(\d{1,15}))?$/;
+const form = /^([\w-]{1,100})(?:\.([\w-]{1,100})\.([\w-]{1,40})\.(\d{1,15})(?:\.([\w-]{1,8}))?)?$/;
 
 /** The place that an id of a stream's event names, or the id of an event of the history; undefined for what is neither. */
 export const parsePosition = (text: string): EventPosition | undefined => {
-  const [, told, kept = told, log, at] = form.exec(text) ?? [];
+  const [, told, kept = told, log, at, order = noOrder] = form.exec(text) ?? [];
   if (told === undefined || kept === undefined) return undefined;
-  return log === undefined ? { told, kept } : { told, kept, live: { log, at: Number(at) } };
+  return log === undefined ? { told, kept } : { told, kept, live: { log, at: Number(at), order } };
 };

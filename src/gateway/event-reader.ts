@@ -1,6 +1,6 @@
 import { type StoredEvents, startOfHistory } from "../sessions/stored-events.ts";
 import type { EventLog, Found, LogEntry } from "./event-log.ts";
-import { type EventPosition, formatPosition } from "./event-position.ts";
+import { type EventPosition, formatPosition, nextOrder, noOrder } from "./event-position.ts";
 
 /** One reader's way through a session's stream, from a place on: no gap, no repetition. */
 export interface EventReader {
@@ -13,20 +13,33 @@ export interface EventReader {
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
+const idOf = (place: string): string | undefined => (place === startOfHistory ? undefined : place);
+
 const rewindTo = (place: string): LogEntry => ({
   id: place,
   type: "stream.rewind",
   data: json({ to: place }),
 });
 
+/** Are the events up to this place stored in the order in which its reader got them? */
+const isInOrder = ({ told, kept, live }: EventPosition, stored: StoredEvents): boolean => {
+  if (live === undefined || told === kept) return true;
+  let order = noOrder;
+  for (const { id } of stored.after(idOf(kept)) ?? []) {
+    order = nextOrder(order, id);
+    if (id === told) return order === live.order;
+  }
+  return false;
+};
+
 /** What the stored history has after a place. What its reader has seen and the history lost comes first, as a rewind. */
 export function* storedAfter(
-  { told, kept }: EventPosition,
+  position: EventPosition,
   stored: StoredEvents,
   show: (event: unknown) => unknown,
 ): Generator<LogEntry> {
-  const idOf = (place: string) => (place === startOfHistory ? undefined : place);
-  let events = stored.after(idOf(told), idOf(kept));
+  const { told, kept } = position;
+  let events = isInOrder(position, stored) ? stored.after(idOf(told), idOf(kept)) : undefined;
   if (events === undefined) {
     const left = stored.after(idOf(kept));
     yield rewindTo(left === undefined ? startOfHistory : kept);

@@ -238,6 +238,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constant("read" as const), client, most: fc.nat(4) }) },
 );
 
+/** A reader has one of two events, told and not stored, when they turn out to be stored the other way round. */
+const orderLost: Step[] = [
+  { kind: "tell", bytes: 0 },
+  { kind: "connect", client: 0 },
+  { kind: "tell", bytes: 500 },
+  { kind: "swap" },
+];
+
 const isRising = (numbers: readonly number[]): boolean =>
   numbers.every((number, at) => at === 0 || number > (numbers[at - 1] ?? 0));
 
@@ -305,7 +313,7 @@ describe("the log of a session's events", () => {
           expect(isRising(reader.deltas)).toBe(true);
         }
       }),
-      { seed: 1, numRuns: 1_500 },
+      { numRuns: 1_500, examples: [[orderLost]] },
     );
   });
 
@@ -328,7 +336,7 @@ describe("the log of a session's events", () => {
         expect(reader.deltas).toEqual(untouched.deltas);
         expect(reader.last).toBe(untouched.last);
       }),
-      { seed: 1, numRuns: 200 },
+      { numRuns: 200 },
     );
   });
 

@@ -226,6 +226,45 @@ describe("a session whose runtime does not behave", () => {
   });
 });
 
+describe("an interruption", () => {
+  /** Alice's turn ends with its runtime while a second client of hers watches, which has not asked yet. */
+  const interrupted = async () => {
+    const node = await startFakeNode();
+    const heard: { readonly asker: string[]; readonly watcher: string[] } = { asker: [], watcher: [] };
+    const hearing = (types: string[]) => ({
+      notify: (_method: string, params: unknown) => {
+        const { event } = params as { event?: { type: string } };
+        if (event !== undefined) types.push(event.type);
+      },
+    });
+    const [asker, watcher] = [node.connect(hearing(heard.asker)), node.connect(hearing(heard.watcher))];
+    await asker.request("session.create", { sessionId: "s" });
+    await watcher.request("session.resume", { sessionId: "s" });
+    const { turn } = await asker.send({ sessionId: "s", prompt: "a" });
+    node.crash();
+    expect((await turn.ended).kind).toBe("interrupted");
+    await settle();
+    return { node, heard, watcher };
+  };
+
+  it("is told at once to whoever asked, and a moment later to an SDK client that only watches", async () => {
+    const { node, heard } = await interrupted();
+    await using _node = node;
+    expect(heard).toEqual({ asker: ["session.error"], watcher: [] });
+    node.clock.advance(1_000);
+    expect(heard.watcher).toEqual(["session.error", "session.idle"]);
+  });
+
+  it("is not told to one that has asked meanwhile: it would take that for the end of its own message", async () => {
+    const { node, heard, watcher } = await interrupted();
+    await using _node = node;
+    await watcher.send({ sessionId: "s", prompt: "mine" });
+    node.clock.advance(1_000);
+    await settle();
+    expect(heard.watcher).toEqual([]);
+  });
+});
+
 describe("a runtime that is dying", () => {
   it("gets none of the messages that wait: they run after the wake", async () => {
     await using node = await startFakeNode();

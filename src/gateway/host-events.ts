@@ -75,6 +75,8 @@ export const createEventIntake = (options: {
   readonly onNotStored: (error: unknown) => void;
   /** Tells those who read the session's stream. */
   readonly tellReaders: (event: ToldEvent) => void;
+  /** Nothing is held back any more. */
+  readonly onQuiet: () => void;
   /** An event could not be handled, by a mistake of ours. */
   readonly onFailure: (error: unknown) => void;
   readonly clock: Clock;
@@ -200,6 +202,8 @@ export const createEventIntake = (options: {
       }
       for (const one of seen) guarded(() => tell(one));
     }
+    draining = undefined;
+    guarded(options.onQuiet);
   };
 
   const pass = (frame: Envelope): void => {
@@ -209,9 +213,7 @@ export const createEventIntake = (options: {
     }
     arrived.push(frame);
     if (frame.eventType === "session.idle") idleCame();
-    draining ??= drain().finally(() => {
-      draining = undefined;
-    });
+    draining ??= drain();
   };
 
   /** An idle that overtook the error of its turn would let the sender's next message get that error. */

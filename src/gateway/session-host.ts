@@ -271,6 +271,7 @@ export const createSessionHost = (options: {
       }),
     onNotStored: notStored,
     tellReaders,
+    onQuiet: stay.idleAgain,
     onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
     onEvent: (type, data, agentId) => {
       if (ownWork.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);

@@ -30,9 +30,13 @@ test("ours ends the process when it is released, and nothing of the conversation
   };
   await using squadron = await startTestNode({ isolation: "session", policy: { sessions } });
   const client = squadron.client("alice");
-  await say(await client.createSession({ sessionId: "talk" }), "hello");
+  const session = await client.createSession({ sessionId: "talk" });
+  const answered = say(session, "hello [[hold talk]]");
+  await eventually(() => squadron.model.holding("talk") > 0, { what: "the turn runs" });
   const pid = squadron.node.fleet.list()[0]?.pid ?? 0;
   expect(isAlive(pid)).toBe(true);
+  squadron.model.release("talk");
+  await answered;
   await client.stop();
   await eventually(() => squadron.node.fleet.list().length === 0, { what: "the runtime is released" });
   expect(isAlive(pid)).toBe(false);

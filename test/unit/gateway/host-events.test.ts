@@ -55,6 +55,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
     idle: () => void log.push("turn ended"),
   };
   const onNotStored = vi.fn();
+  const quiet: { holding: boolean; told: string[] }[] = [];
   const storeTurn: StoreTurn = (end) => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     commits.push({ end, stored: resolve, failed: reject });
@@ -84,6 +85,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
       expect(data().includes("\n")).toBe(false);
       readers.push({ type, id, event: JSON.parse(data().toString()) });
     },
+    onQuiet: () => quiet.push({ holding: intake.holding, told: [...told] }),
     onFailure: (error) => {
       throw error;
     },
@@ -92,7 +94,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
   const take = (...types: string[]): void => {
     for (const type of types) intake.take(frame(type, type === "session.idle" ? { mode: "x" } : {}));
   };
-  return { clock, told, readers, log, commits, turns, onNotStored, intake, take };
+  return { clock, told, readers, log, commits, turns, onNotStored, quiet, intake, take };
 };
 
 describe("events of a session", () => {
@@ -123,6 +125,17 @@ describe("events of a session", () => {
     ]);
     expect(log).toContain("turn ended");
     expect([commits.length, intake.holding]).toEqual([1, false]);
+  });
+
+  it("are reported as all told when nothing is held any more, what came behind the end included", async () => {
+    const { commits, quiet, take, intake } = setUp();
+    take("user.message");
+    expect(quiet).toEqual([]);
+    take("session.idle", "session.info");
+    await settle();
+    commits[0]?.stored();
+    await intake.quiet();
+    expect(quiet).toEqual([{ holding: false, told: ["user.message", "session.idle", "session.info"] }]);
   });
 
   it("that end a turn are stored together although the second comes a moment after the first", async () => {

@@ -141,7 +141,7 @@ export const createFleet = (options: FleetOptions): Fleet => {
     boundUnits: pool.boundUnits,
     hasRoomFor: pool.hasRoomFor,
     retire: pool.retire,
-    turnEnded: pool.turnEnded,
+    turnBegan: pool.turnBegan,
     get condition() {
       return pool.condition;
     },

@@ -35,8 +35,8 @@ export interface Pool {
    * the one for which it is worn out.
    */
   retire(runtime: Runtime, reason?: RetireReason): boolean;
-  /** A turn has ended in this runtime after `ms`. */
-  turnEnded(runtime: Runtime, ms: number): void;
+  /** A turn begins in this runtime; what is returned is to be called once, when it has ended. */
+  turnBegan(runtime: Runtime): () => void;
   readonly condition: FleetCondition;
   /** All processes with their figures. */
   list(): RuntimeStatus[];
@@ -238,9 +238,14 @@ export const createPool = (options: {
       spares.adjust();
       return true;
     },
-    turnEnded(runtime, ms) {
+    turnBegan(runtime) {
       const member = memberOf(runtime);
-      member?.turns.ended(ms, clock.monotonic() - member.bornAt);
+      const beganAt = clock.monotonic();
+      member?.turns.began();
+      return () => {
+        const now = clock.monotonic();
+        member?.turns.ended(now - beganAt, now - member.bornAt);
+      };
     },
     get condition() {
       return breaker.condition;

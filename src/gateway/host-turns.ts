@@ -52,8 +52,9 @@ export const createHostTurns = (options: {
   /** Waits until a turn may begin. */
   readonly mayBegin: () => Promise<void>;
   readonly onStuck: () => void;
-  /** A turn has ended after so many milliseconds. */
-  readonly onEnded: (ms: number) => void;
+  /** The session's runtime, awake, is given a turn's first message. */
+  readonly onRunning: () => void;
+  readonly onEnded: () => void;
   readonly onSettled: () => void;
   readonly rows: TurnRows;
 }): HostTurns => {
@@ -113,9 +114,13 @@ export const createHostTurns = (options: {
 
   const submit = async (
     parameters: Readonly<Record<string, unknown>>,
-    taking?: () => void,
+    taking: () => void,
   ): Promise<string> => {
-    const result = (await options.call("session.send", parameters, taking)).result();
+    const running = (): void => {
+      options.onRunning();
+      taking();
+    };
+    const result = (await options.call("session.send", parameters, running)).result();
     if (!isObject(result) || typeof result.messageId !== "string") {
       throw new RpcError({ code: -32603, message: "The runtime accepted the message without an id." });
     }
@@ -157,7 +162,7 @@ export const createHostTurns = (options: {
         "turn ended",
       );
       void options.rows.ended(ending);
-      options.onEnded(times.endedAt - times.startedAt);
+      options.onEnded();
       useLedger.used(session, 0, 0);
       options.onSettled();
     },

@@ -225,6 +225,8 @@ export const createSessionHost = (options: {
 
   const rows = withTurnsTold(createTurnRows({ store, clock, log, row }), { clock, tell: tellReaders });
 
+  /** Tells the fleet that the turn which runs there has ended. */
+  let endInRuntime: (() => void) | undefined;
   const turns = createHostTurns({
     services,
     policy,
@@ -247,9 +249,13 @@ export const createSessionHost = (options: {
       }
     },
     onStuck: stay.dropSoon,
-    onEnded: (ms) => {
+    onRunning: () => {
       const runtime = runtimeOf(upstream.life);
-      if (runtime !== undefined) services.fleet.turnEnded(runtime, ms);
+      if (runtime !== undefined) endInRuntime ??= services.fleet.turnBegan(runtime);
+    },
+    onEnded: () => {
+      endInRuntime?.();
+      endInRuntime = undefined;
     },
     onSettled: settled,
   });

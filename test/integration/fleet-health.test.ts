@@ -41,10 +41,10 @@ test("turns wear a runtime out: it is told at each probe, and it runs on until s
   const { told, onWorn } = worn();
   await using t = await testFleet({ probeEveryMs: 20, recycle: { ...recycle, turns: 3 } }, { onWorn });
   const runtime = await t.fleet.runtimeFor(user("a"));
-  for (let turn = 0; turn < 2; turn++) t.fleet.turnEnded(runtime, 100);
+  for (let turn = 0; turn < 2; turn++) t.fleet.turnBegan(runtime)();
   await eventually(() => t.fleet.list()[0]?.memoryBytes !== undefined, { what: "a probe" });
   expect(told).toEqual([]);
-  t.fleet.turnEnded(runtime, 100);
+  t.fleet.turnBegan(runtime)();
   await eventually(() => told.length >= 2, { what: "told again" });
   expect(told[0]).toEqual({ runtime, reason: "turns" });
   expect(t.fleet.find("user/acme/a")).toBe(runtime);
@@ -52,7 +52,7 @@ test("turns wear a runtime out: it is told at each probe, and it runs on until s
   t.fleet.retire(runtime);
   expect(t.fleet.list()[0]).toMatchObject({ state: "retiring", reason: "turns" });
   const fresh = await t.fleet.runtimeFor(user("a"));
-  for (let turn = 0; turn < 3; turn++) t.fleet.turnEnded(fresh, 100);
+  for (let turn = 0; turn < 3; turn++) t.fleet.turnBegan(fresh)();
   await runtime.kill();
   await eventually(() => told.some((one) => one.runtime === fresh), { what: "the next one is told of" });
   expect(await t.metrics.text()).toContain('squadron_runtime_recycles_total{reason="turns"} 1');

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { overBudget, type RuntimeFacts, verdict } from "../../../src/fleet/health.ts";
-import { createTurnCounter } from "../../../src/fleet/turn-times.ts";
+import { createTurnCounter, type TurnCounter } from "../../../src/fleet/turn-times.ts";
 
 const limits = { turns: 2_000, memoryBytes: 1_000, ageMs: 86_400_000 };
 const fresh: RuntimeFacts = { ageMs: 0, turns: { count: 0 } };
@@ -29,27 +29,49 @@ test("what the system does not tell wears nothing out", () => {
   expect(verdict({ ...fresh, openFiles: 1_000_000 }, limits)).toBeUndefined();
 });
 
+const alone =
+  (counter: TurnCounter) =>
+  (ms: number, ageMs: number): void => {
+    counter.began();
+    counter.ended(ms, ageMs);
+  };
+
 test("a runtime is slow when its turns take much longer than in its own first hour", () => {
   const counter = createTurnCounter();
+  const run = alone(counter);
   const slow = () => verdict({ ageMs: 2 * hour, turns: counter.times }, limits);
-  for (let turn = 0; turn < 100; turn++) counter.ended(200, hour / 2);
+  for (let turn = 0; turn < 100; turn++) run(200, hour / 2);
   expect(slow()).toBeUndefined();
-  for (let turn = 0; turn < 20; turn++) counter.ended(5_000, 2 * hour);
+  for (let turn = 0; turn < 20; turn++) run(5_000, 2 * hour);
   expect(slow(), "a few slow turns are the model's").toBeUndefined();
-  for (let turn = 0; turn < 20; turn++) counter.ended(5_000, 2 * hour);
+  for (let turn = 0; turn < 20; turn++) run(5_000, 2 * hour);
   expect(slow()).toBe("slow");
-  for (let turn = 0; turn < 40; turn++) counter.ended(220, 2 * hour);
+  for (let turn = 0; turn < 40; turn++) run(220, 2 * hour);
   expect(slow(), "it has got over it").toBeUndefined();
+});
+
+test("turns that share a runtime take longer, and that does not make it slow", () => {
+  const counter = createTurnCounter();
+  const run = alone(counter);
+  for (let turn = 0; turn < 100; turn++) run(200, hour / 2);
+  for (let round = 0; round < 30; round++) {
+    for (let turn = 0; turn < 20; turn++) counter.began();
+    for (let turn = 0; turn < 20; turn++) counter.ended(5_000, hour);
+  }
+  expect(counter.times).toEqual({ count: 700, firstMs: 200, recentMs: 200 });
+  for (let turn = 0; turn < 50; turn++) run(5_000, 2 * hour);
+  expect(verdict({ ageMs: 2 * hour, turns: counter.times }, limits)).toBe("slow");
 });
 
 test("three times nearly nothing is not slow, and without a first hour there is nothing to compare with", () => {
   const quick = createTurnCounter();
   const late = createTurnCounter();
+  const [runQuick, runLate] = [alone(quick), alone(late)];
   for (let turn = 0; turn < 60; turn++) {
-    quick.ended(10, 0);
-    late.ended(60_000, 2 * hour);
+    runQuick(10, 0);
+    runLate(60_000, 2 * hour);
   }
-  for (let turn = 0; turn < 60; turn++) quick.ended(100, 2 * hour);
+  for (let turn = 0; turn < 60; turn++) runQuick(100, 2 * hour);
   expect(verdict({ ageMs: 0, turns: quick.times }, limits)).toBeUndefined();
   expect(verdict({ ageMs: 0, turns: late.times }, limits)).toBeUndefined();
 });

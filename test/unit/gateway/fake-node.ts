@@ -158,7 +158,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
     boundUnits: () => [...present.keys()],
     hasRoomFor: () => true,
     retire: () => true,
-    turnEnded: () => undefined,
+    turnBegan: () => () => undefined,
     condition: { kind: "ok" },
     list: () => [],
     release: async (unitKey) => present.get(unitKey)?.runtime.kill(),

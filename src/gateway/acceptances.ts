@@ -14,9 +14,9 @@ export interface Acceptances {
 }
 
 export const createAcceptances = ({
-  onRenamed,
+  onNamed,
   onRefused,
-}: Pick<TurnRunnerOptions, "onRenamed" | "onRefused">): Acceptances => {
+}: Pick<TurnRunnerOptions, "onNamed" | "onRefused">): Acceptances => {
   const waiting = new Map<Turn<Sender>, PromiseWithResolvers<string>>();
 
   const take = (turn: Turn<Sender>): PromiseWithResolvers<string> | undefined => {
@@ -33,8 +33,8 @@ export const createAcceptances = ({
     },
     accepted(turn, runtimeMessageId) {
       const acceptance = take(turn);
-      if (acceptance === undefined) onRenamed(runtimeMessageId, turn.id);
-      else acceptance.resolve(runtimeMessageId);
+      onNamed(turn, runtimeMessageId, acceptance === undefined ? turn.id : runtimeMessageId);
+      acceptance?.resolve(runtimeMessageId);
     },
     reject: (turn, error) => take(turn)?.reject(error),
     refuse(turn, error) {

@@ -1,17 +1,20 @@
 import type { Clock } from "../kernel/clock.ts";
 import { readStoredEvents, type StoredEvents } from "../sessions/stored-events.ts";
-import type { SessionRow, Store } from "../store/store.ts";
+import type { KnownMessage, SessionRow, Store } from "../store/store.ts";
 import { sessionDeleted } from "./deleted.ts";
-import { rewriteEvent } from "./event-ids.ts";
 import { createEventLog, type EventLog } from "./event-log.ts";
 import type { EventPosition } from "./event-position.ts";
 import { type EventReader, openEventReader } from "./event-reader.ts";
+import { shownEvent } from "./shown-event.ts";
 import type { SessionHost } from "./vocabulary.ts";
+
+/** What a log must know of its session. */
+type Named = Pick<SessionRow, "id" | "publicId" | "owner">;
 
 /** The logs of what sessions tell, one for each session that is open here or read. */
 export interface EventLogs {
   /** The session's log, which stays as long as its host is open. */
-  hold(row: Pick<SessionRow, "id" | "publicId">): EventLog;
+  hold(row: Named): EventLog;
   /** Its host is forgotten. */
   release(session: string): void;
   /** It is no more. */
@@ -21,7 +24,7 @@ export interface EventLogs {
    * with `session_deleted` as well.
    */
   read(
-    row: Pick<SessionRow, "id" | "publicId">,
+    row: Named,
     options: {
       readonly position: EventPosition | undefined;
       readonly listener: () => void;
@@ -39,7 +42,7 @@ interface Kept {
 
 export const createEventLogs = (options: {
   readonly clock: Clock;
-  readonly store: Pick<Store, "sessions" | "state" | "messageIds">;
+  readonly store: Pick<Store, "sessions" | "state" | "messages">;
   readonly hostOf: (session: string) => SessionHost | undefined;
 }): EventLogs => {
   const { clock, store, hostOf } = options;
@@ -50,19 +53,11 @@ export const createEventLogs = (options: {
     if (kept !== undefined && !kept.isHeld && !kept.log.followed) logs.delete(session);
   };
 
-  /** An event as clients see it; `messageIds` is of use where the session has no host that knows them. */
-  const shown = (
-    { id, publicId }: Pick<SessionRow, "id" | "publicId">,
-    event: unknown,
-    messageIds: ReadonlyMap<string, string>,
-  ): unknown =>
-    rewriteEvent(
-      event,
-      (session) => (session === id ? publicId : undefined),
-      (message) => hostOf(id)?.clientMessageId(message) ?? messageIds.get(message),
-    );
+  /** An event as clients see it; `known` is of use where the session has no host that knows its messages. */
+  const shown = (row: Named, event: unknown, known: ReadonlyMap<string, KnownMessage>): unknown =>
+    shownEvent(event, row, (message) => hostOf(row.id)?.messages.get(message) ?? known.get(message));
 
-  const of = (row: Pick<SessionRow, "id" | "publicId">): Kept => {
+  const of = (row: Named): Kept => {
     const found = logs.get(row.id);
     if (found !== undefined) return found;
     const log = createEventLog({
@@ -105,17 +100,19 @@ export const createEventLogs = (options: {
     },
     async read(row, { position, listener, signal }) {
       const kept = of(row);
-      let messageIds: ReadonlyMap<string, string> = new Map();
+      let known: ReadonlyMap<string, KnownMessage> = new Map();
       const reader = await openEventReader({
         log: kept.log,
         position,
         listener,
         signal,
         async readStored() {
-          messageIds = await store.messageIds.of(row.id);
-          return readTogether(row.id, kept);
+          const stored = await readTogether(row.id, kept);
+          // In this order: nothing is in the history of which it is not known.
+          known = await store.messages.of(row.id);
+          return stored;
         },
-        show: (event) => shown(row, event, messageIds),
+        show: (event) => shown(row, event, known),
       });
       // The log of a session that is deleted after this is ended.
       if ((await store.sessions.byId(row.id)) !== undefined) return reader;

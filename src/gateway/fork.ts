@@ -58,6 +58,7 @@ export const forkSession = async (
     ),
   );
   try {
+    await store.messages.copy(host.row.id, result.sessionId);
     if (runtime === undefined)
       throw new SquadronError("runtime_gone", "The runtime ended before the fork could be stored.");
     await storeMade({

@@ -63,7 +63,8 @@ interface Seen {
 
 export const createEventIntake = (options: {
   readonly session: string;
-  readonly publicId: string;
+  /** An event as the readers of the session's stream see it. */
+  readonly shown: (event: unknown) => unknown;
   readonly attachments: readonly Attachment[];
   readonly turns: HostTurns;
   readonly openRequests: OpenRequests;
@@ -145,9 +146,7 @@ export const createEventIntake = (options: {
   };
 
   const tellReaders = (frame: Envelope, type: string, event: unknown): void => {
-    const shown = () =>
-      rewriteEvent(event, (id) => (id === session ? options.publicId : undefined), options.clientMessageId);
-    const told = toldEvent(frame, eventTypesWithIds.has(type) ? shown : undefined);
+    const told = toldEvent(frame, eventTypesWithIds.has(type) ? () => options.shown(event) : undefined);
     if (told !== undefined) options.tellReaders(told);
   };
 

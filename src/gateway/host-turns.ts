@@ -10,6 +10,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
+import type { KnownMessages } from "./known-messages.ts";
 import { admitTurn } from "./turn-admission.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner } from "./turn-runner.ts";
@@ -47,7 +48,7 @@ export const createHostTurns = (options: {
     params: Readonly<Record<string, unknown>>,
     before?: () => void,
   ) => Promise<Envelope>;
-  readonly renamed: Map<string, string>;
+  readonly messages: KnownMessages;
   readonly heldEnds: HeldEnds;
   /** Waits until a turn may begin. */
   readonly mayBegin: () => Promise<void>;
@@ -58,14 +59,10 @@ export const createHostTurns = (options: {
   readonly onSettled: () => void;
   readonly rows: TurnRows;
 }): HostTurns => {
-  const { clock, store, metrics, log, useLedger, tokenBudgets } = options.services;
+  const { clock, metrics, log, useLedger, tokenBudgets } = options.services;
   const { limits } = options.policy;
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
-
-  const keep = (work: Promise<void>): void => {
-    work.catch((error) => log.error({ session, error }, "the end of a turn was not stored"));
-  };
 
   const tellOne = ({ name, connection }: Attachment, type: string, data: unknown): void =>
     connection.link.notify("session.event", {
@@ -141,10 +138,8 @@ export const createHostTurns = (options: {
     turnTimeoutMs: limits.turnTimeoutMs,
     submit,
     abortUpstream: (taking) => options.call("session.abort", {}, taking),
-    onRenamed(runtimeMessageId, clientMessageId) {
-      options.renamed.set(runtimeMessageId, clientMessageId);
-      if (!options.row.ephemeral) keep(store.messageIds.put(session, runtimeMessageId, clientMessageId));
-    },
+    onNamed: ({ sender }, runtimeId, clientId) =>
+      options.messages.named(runtimeId, { clientId, user: sender.principal.user }),
     onRefused(turn, error) {
       const message = error instanceof RpcError ? error.message : toSquadronError(error).message;
       announce(attachmentsOf(turn.sender), message);

@@ -34,6 +34,8 @@ export interface Hosts {
   discard(row: SessionRow): Promise<void>;
   /** Works in a unit's runtime for none of its sessions, see `Guests.visit`. */
   visit<T>(visitor: Visitor, work: (runtime: Runtime) => Promise<T>): Promise<T>;
+  /** Who has sent a message of the session, by the id that clients know it by, as far as is known now. */
+  sendersOf(row: SessionRow): Promise<(messageId: string | undefined) => string>;
   /** What a session tells, for as long as its reader likes, see `EventLogs.read`. */
   readonly read: EventLogs["read"];
   runtimeClosed(runtime: Runtime): void;
@@ -89,7 +91,7 @@ export const createHosts = (options: {
       row,
       name: await ownersName(row),
       policy: policyWithin(policyOf(row.tenant), row.isolation),
-      renamed: await store.messageIds.of(row.id),
+      messages: await store.messages.of(row.id),
       onUnused: () => {
         if (host.attachments.length === 0 && !host.busy && host.life === "hibernated") forget(row.id);
       },
@@ -179,6 +181,12 @@ export const createHosts = (options: {
     },
     visit: guests.visit,
     read: eventLogs.read,
+    async sendersOf({ id, owner }) {
+      const stored = await store.messages.of(id);
+      const known = [...stored.values(), ...(opened.get(id)?.messages.values() ?? [])];
+      const senders = new Map(known.map(({ clientId, sender }) => [clientId, sender]));
+      return (messageId) => (messageId === undefined ? undefined : senders.get(messageId)) ?? owner;
+    },
     runtimeClosed(runtime) {
       units.forget(runtime);
       for (const host of hostsIn(runtime)) host.runtimeClosed(runtime);

@@ -5,7 +5,7 @@ import type { Unit } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
-import type { SessionRow } from "../store/store.ts";
+import type { KnownMessage, SessionRow } from "../store/store.ts";
 import { unite } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
 import { createHeldEnds } from "./held-ends.ts";
@@ -16,12 +16,14 @@ import type { HostServices } from "./host-services.ts";
 import { createHostTurns } from "./host-turns.ts";
 import { createInOrder } from "./in-order.ts";
 import { registerInterest } from "./interests.ts";
+import { createKnownMessages } from "./known-messages.ts";
 import { runtimeOf } from "./life.ts";
 import { createOpenRequests } from "./open-requests.ts";
 import { createOwnWork } from "./own-work.ts";
 import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
+import { shownEvent } from "./shown-event.ts";
 import type { ToldEvent } from "./told-event.ts";
 import { withTurnsTold } from "./told-turns.ts";
 import { createTurnRows } from "./turn-rows.ts";
@@ -45,14 +47,14 @@ export const createSessionHost = (options: {
   readonly row: SessionRow;
   readonly name: string;
   readonly policy: Policy;
-  readonly renamed: ReadonlyMap<string, string>;
+  readonly messages: ReadonlyMap<string, KnownMessage>;
   /** Called when nothing may hold the host any more. */
   readonly onUnused: () => void;
 }): SessionHost => {
   const { services, row, policy } = options;
   const { clock, store, log, metrics } = services;
   const unit: Unit = { isolation: row.isolation, key: row.unit };
-  const renamed = new Map(options.renamed);
+  const messages = createKnownMessages({ known: options.messages, owner: row.owner });
   const attachments: Attachment[] = [];
   const told = services.eventLogs.hold(row);
   /** Nobody can find a one-shot session. */
@@ -84,6 +86,7 @@ export const createSessionHost = (options: {
         session: row.id,
         bounds: fileBoundsOf(policy),
         record: () => upstream.held.pending,
+        messages: () => messages.pending,
         onFenced() {
           metrics.writeFenced();
           // After whoever wanted to store something has said what became of it.
@@ -110,7 +113,7 @@ export const createSessionHost = (options: {
     },
     declared: () => unite(attachments.map(({ declarations }) => declarations)),
     async onMoved() {
-      for (const [runtimeId, clientId] of await store.messageIds.of(row.id)) renamed.set(runtimeId, clientId);
+      messages.learn(await store.messages.of(row.id));
     },
     onLost: () => throwOut(lostMessage),
   });
@@ -233,7 +236,7 @@ export const createSessionHost = (options: {
     row,
     attachments,
     call,
-    renamed,
+    messages,
     heldEnds,
     rows,
     async mayBegin() {
@@ -263,12 +266,12 @@ export const createSessionHost = (options: {
   const intake = createEventIntake({
     clock,
     session: row.id,
-    publicId: row.publicId,
+    shown: (event) => shownEvent(event, row, (id) => messages.all.get(id)),
     attachments,
     turns,
     openRequests,
     heldEnds,
-    clientMessageId: (id) => renamed.get(id),
+    clientMessageId: messages.clientId,
     storeTurn:
       state &&
       (async (end) => {
@@ -381,7 +384,8 @@ export const createSessionHost = (options: {
     },
     registerInterest: (attachment, eventType) => registerInterest(attachment, eventType, call),
     mayAnswer: openRequests.mayAnswer,
-    clientMessageId: (id) => renamed.get(id),
+    clientMessageId: messages.clientId,
+    messages: messages.all,
     countTokens: turns.countTokens,
     event(frame) {
       if (stay.hears(frame.eventType)) intake.take(frame);

@@ -40,8 +40,8 @@ export interface TurnRunnerOptions {
   submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
   /** Aborts what the runtime does. Calls `taking` as `submit` does. */
   abortUpstream(taking: () => void): Promise<unknown>;
-  /** The runtime has named a message that we had already named otherwise. */
-  onRenamed(runtimeMessageId: string, clientMessageId: string): void;
+  /** The runtime has named a message, which its sender knows by `clientMessageId`. */
+  onNamed(turn: Turn<Sender>, runtimeMessageId: string, clientMessageId: string): void;
   /** A turn that has ended for its client goes on in the runtime. */
   onStuck(): void;
   /** A message that had an id of ours could not be given to the runtime. */

@@ -7,7 +7,7 @@ import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, Usage } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn.ts";
-import type { RequestKey, SessionRow } from "../store/store.ts";
+import type { KnownMessage, RequestKey, SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
 import type { Declarations } from "./declarations.ts";
@@ -187,6 +187,8 @@ export interface SessionHost {
   mayAnswer(requestId: unknown, connection: Connection): boolean;
   /** The name that the runtime's message has for clients. */
   clientMessageId(runtimeMessageId: string): string | undefined;
+  /** What the history does not say of messages, by the runtime's ids. */
+  readonly messages: ReadonlyMap<string, KnownMessage>;
   countTokens(usage: Pick<Usage, "inputTokens" | "outputTokens">): void;
   event(frame: Envelope): void;
   callback(method: string, params: Record<string, unknown>): Promise<unknown>;

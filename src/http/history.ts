@@ -1,3 +1,4 @@
+import { withSender } from "../gateway/shown-event.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject } from "../kernel/json.ts";
 import { RawJson } from "../wire/raw-json.ts";
@@ -9,15 +10,22 @@ export interface Message {
   readonly role: "user" | "assistant";
   readonly content: string;
   readonly at: string;
+  /** The user who sent it; none of an answer, nor of what no user has said. */
+  readonly sender?: string;
 }
 
-/** The events in the answer to `session.getMessages`. */
-export const historyEvents = (answer: unknown): readonly SessionEvent[] => {
+/** The events in the answer to `session.getMessages`, those of users' messages with their senders. */
+export const historyEvents = (
+  answer: unknown,
+  senderOf: (messageId: string | undefined) => string,
+): readonly SessionEvent[] => {
   const value: unknown = answer instanceof RawJson ? JSON.parse(answer.bytes.toString()) : answer;
   const events = isObject(value) ? value.events : undefined;
   if (!Array.isArray(events)) throw new SquadronError("upstream_error", "The runtime told no history.");
   return events.flatMap((event: unknown) =>
-    isObject(event) && typeof event.type === "string" ? [{ ...event, type: event.type }] : [],
+    isObject(event) && typeof event.type === "string"
+      ? [withSender({ ...event, type: event.type }, senderOf)]
+      : [],
   );
 };
 
@@ -25,10 +33,11 @@ const text = (value: unknown): string => (typeof value === "string" ? value : ""
 
 /** The messages of a history in order, without those of sub-agents and without steps that said nothing. */
 export const messagesOf = (events: readonly SessionEvent[]): readonly Message[] =>
-  events.flatMap(({ type, id, timestamp, data }): readonly Message[] => {
+  events.flatMap(({ type, id, timestamp, data, sender }): readonly Message[] => {
     if (!isObject(data) || data.parentToolCallId !== undefined) return [];
     const common = { content: text(data.content), at: text(timestamp) };
-    if (type === "user.message") return [{ id: text(data.messageId) || text(id), role: "user", ...common }];
+    const said = typeof sender === "string" ? { ...common, sender } : common;
+    if (type === "user.message") return [{ id: text(data.messageId) || text(id), role: "user", ...said }];
     if (type !== "assistant.message" || common.content === "") return [];
     return [{ id: text(data.messageId) || text(id), role: "assistant", ...common }];
   });

@@ -23,12 +23,23 @@ import { type RunTurn, replyWithTurn } from "./turn-reply.ts";
 const tags = ["messages"];
 
 const message = z
-  .object({ id: z.string(), role: z.enum(["user", "assistant"]), content: z.string(), at: z.string() })
+  .object({
+    id: z.string(),
+    role: z.enum(["user", "assistant"]),
+    content: z.string(),
+    at: z.string(),
+    sender: z
+      .string()
+      .optional()
+      .describe("The user who sent it; absent from answers, and where a plan, a command or an agent spoke"),
+  })
   .meta({ id: "Message" });
 const event = z.looseObject({ type: z.string() }).meta({ id: "SessionEvent" });
 
 /** What is said in a session. */
 export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
+  const { gateway } = context;
+
   app.post(
     "/v1/sessions/:id/messages",
     {
@@ -142,12 +153,13 @@ export const messagesRoutes = (app: HttpApp, context: HttpContext): void => {
       },
     },
     async (request, reply) => {
-      const { name: sessionId } = await findSession(context, request, request.params.id);
+      const session = await findSession(context, request, request.params.id);
+      const sessionId = session.name;
       const answer = await askOnce(context, request, reply, async (connection) => {
         await connection.watch(sessionId);
         return connection.request("session.getMessages", { sessionId });
       });
-      const events = historyEvents(answer);
+      const events = historyEvents(answer, await gateway.services.hosts.sendersOf(session));
       if (request.query.view === "events") {
         const { items, ...rest } = pageOf(events, request.query);
         return { events: items, ...rest };

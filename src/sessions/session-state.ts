@@ -50,6 +50,12 @@ export interface PendingRecord {
   accept(): void;
 }
 
+/** What is known of messages and is to be stored; it counts as stored only when `accept` is called. */
+export interface PendingMessages {
+  readonly messages: NonNullable<Commit["messages"]>;
+  accept(): void;
+}
+
 interface Place {
   readonly runtime: Runtime;
   readonly copy: WorkingCopy;
@@ -86,6 +92,8 @@ export const createSessionState = (options: {
   readonly nextTurn: () => string | undefined;
   /** What the record has become since it was stored last, which a commit carries. */
   readonly record: () => PendingRecord | undefined;
+  /** What has become known of messages since the last commit, which a commit carries. */
+  readonly messages: () => PendingMessages | undefined;
   /** Another holder has the newest epoch: nothing was stored. */
   readonly onFenced: () => void;
   readonly watch: HistoryWatch;
@@ -114,6 +122,7 @@ export const createSessionState = (options: {
     const record = options.record();
     if (changes.files.length === 0 && turns.length === 0 && unit === undefined && record === undefined)
       return;
+    const messages = options.messages();
     const over = watch.storing();
     try {
       const stored = await store.state.commit({
@@ -124,11 +133,13 @@ export const createSessionState = (options: {
         maxBytes: bounds.maxBytes,
         ...(unit !== undefined && { unit }),
         ...(record !== undefined && { record: { ...record.patch, at: clock.now() } }),
+        ...(messages !== undefined && { messages: messages.messages }),
         turns,
       });
       hasHistory = tellStored(watch, changes.files, hasHistory);
       changes.accept();
       record?.accept();
+      messages?.accept();
       here.version = stored.version;
     } catch (error) {
       if (error instanceof SquadronError && error.code === "fenced") {

@@ -128,10 +128,18 @@ export interface SessionStore {
   countOf(tenant: string, user?: string): Promise<number>;
 }
 
-/** Ids of messages where a client knows another one than the runtime. */
-export interface MessageIdStore {
-  /** Nothing happens when the session has been deleted meanwhile. */
-  put(sessionId: string, runtimeId: string, clientId: string): Promise<void>;
-  /** Client's id by runtime's id. */
-  of(sessionId: string): Promise<ReadonlyMap<string, string>>;
+/** What a session's history does not say of a message. */
+export interface KnownMessage {
+  /** The id that clients know it by: the runtime's, or the one that it was acknowledged with before it had that. */
+  readonly clientId: string;
+  /** The user who sent it; null: the session's owner. */
+  readonly sender: string | null;
+}
+
+/** Only messages of which there is something to be known; commits write them, see `Commit`. */
+export interface MessageStore {
+  /** By the runtime's id. */
+  of(sessionId: string): Promise<ReadonlyMap<string, KnownMessage>>;
+  /** The history of `to` is that of `from`: what is known of it is known of both. */
+  copy(from: string, to: string): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import type { Isolation } from "../kernel/isolation.ts";
-import type { SessionPatch } from "./session-store.ts";
+import type { KnownMessage, SessionPatch } from "./session-store.ts";
 import type { TurnEnd } from "./turn-store.ts";
 
 /** Whose files: those of a session (its directory in a runtime's `session-state`), or of a unit (settings, working directory). */
@@ -50,6 +50,8 @@ export interface Commit {
   readonly unit?: Pick<UnitCommit, "key" | "epoch" | "files" | "maxBytes">;
   /** What the session is resumed with from then on. */
   readonly record?: Required<Pick<SessionPatch, "record" | "createdUpstream">> & { readonly at: number };
+  /** What is known of messages in it. */
+  readonly messages?: readonly (KnownMessage & { readonly runtimeId: string })[];
   /** Turns that end with it: one, and what was delivered into it. */
   readonly turns?: readonly TurnEnd[];
 }

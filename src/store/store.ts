@@ -1,5 +1,5 @@
 import type { Role } from "../kernel/principal.ts";
-import type { MessageIdStore, SessionStore } from "./session-store.ts";
+import type { MessageStore, SessionStore } from "./session-store.ts";
 import type { StateStore } from "./state-store.ts";
 import type { RequestKeyStore, TurnStore } from "./turn-store.ts";
 
@@ -105,7 +105,7 @@ export interface TokenStore {
 /** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
 export interface Store {
   readonly sessions: SessionStore;
-  readonly messageIds: MessageIdStore;
+  readonly messages: MessageStore;
   readonly state: StateStore;
   readonly turns: TurnStore;
   readonly requestKeys: RequestKeyStore;

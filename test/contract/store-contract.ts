@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AuditEntry, KeyRow, Store } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/manual-clock.ts";
 import { requestKeysContract } from "./request-keys-contract.ts";
-import { session } from "./rows.ts";
+import { held, session } from "./rows.ts";
 import { sessionLifeContract } from "./session-life-contract.ts";
 import { stateContract } from "./state-contract.ts";
 import { tokensContract } from "./tokens-contract.ts";
@@ -309,7 +309,17 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
       it("forgets a deleted session but for who had it", async () => {
         const row = session();
         await store.sessions.create(row, "a");
-        await store.messageIds.put(row.id, "r1", "c1");
+        const { epoch, version } = (await store.state.acquire(row.id, 1_000)) ?? {};
+        expect(epoch).toBeDefined();
+        await store.state.commit({
+          sessionId: row.id,
+          epoch: epoch ?? 0,
+          version: version ?? 0,
+          files: [],
+          maxBytes: 1,
+          messages: [{ runtimeId: "r1", clientId: "c1", sender: null }],
+        });
+        expect((await store.messages.of(row.id)).size).toBe(1);
         expect(await store.sessions.wasDeleted(row.publicId, "acme", "alice")).toBe(false);
         expect(await store.sessions.delete(row.id)).toBe(true);
         expect(await store.sessions.delete(row.id)).toBe(false);
@@ -317,7 +327,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
         expect(await store.sessions.byPublicId(row.publicId, "acme", "alice")).toBeUndefined();
         expect(await store.sessions.byId(row.id)).toBeUndefined();
         expect(await store.sessions.namesOf(row.id)).toEqual([]);
-        expect((await store.messageIds.of(row.id)).size).toBe(0);
+        expect((await store.messages.of(row.id)).size).toBe(0);
         expect(await store.sessions.wasDeleted(row.publicId, "acme", "alice")).toBe(true);
         expect(await store.sessions.wasDeleted(row.publicId, "acme", "bob")).toBe(false);
         expect(await store.sessions.create(session(), "a")).toBe("created");
@@ -349,17 +359,24 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     tokensContract(here);
     sessionLifeContract(here);
 
-    it("keeps the ids of messages by session", async () => {
-      const row = session();
-      await store.sessions.create(row, "a");
-      await store.messageIds.put(row.id, "__proto__", "c0");
-      await store.messageIds.put(row.id, "r1", "c1");
-      await store.messageIds.put(row.id, "r1", "c2");
-      await store.messageIds.put(randomUUID(), "r1", "nobody's");
-      expect([...(await store.messageIds.of(row.id))].sort()).toEqual([
-        ["__proto__", "c0"],
-        ["r1", "c2"],
-      ]);
+    it("keeps what is known of messages with the commit that they are part of, and for a copy of the history", async () => {
+      const one = await held(store);
+      const other = await held(store);
+      const named = { runtimeId: "r1", clientId: "c1", sender: null };
+      await one.commit({ messages: [{ runtimeId: "__proto__", clientId: "c0", sender: "bob" }, named] });
+      await one.commit({ messages: [{ ...named, clientId: "c2", sender: "böb'; --" }] });
+      await expect(
+        one.commit({ version: 0, messages: [{ ...named, clientId: "of a commit that is refused" }] }),
+      ).rejects.toMatchObject({ code: "fenced" });
+      const known = [
+        ["__proto__", { clientId: "c0", sender: "bob" }],
+        ["r1", { clientId: "c2", sender: "böb'; --" }],
+      ];
+      expect([...(await store.messages.of(one.row.id))].sort()).toEqual(known);
+      expect((await store.messages.of(other.row.id)).size).toBe(0);
+      await store.messages.copy(one.row.id, other.row.id);
+      await store.sessions.delete(one.row.id);
+      expect([...(await store.messages.of(other.row.id))].sort()).toEqual(known);
     });
 
     it("keeps keys, finds them by hash, revokes them once", async () => {

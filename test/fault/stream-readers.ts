@@ -56,9 +56,9 @@ const historyOf = async (world: World, user: User, id: string): Promise<readonly
 };
 
 /** What must be the same of an event; a stream says the session's public id where a history says its name. */
-const essence = ({ id, type, data }: Event): string => {
+const essence = ({ id, type, data, sender }: Event): string => {
   const { content, messageId, originatingMessageId } = data as Event;
-  return JSON.stringify([id, type, content, messageId, originatingMessageId]);
+  return JSON.stringify([id, type, content, messageId, originatingMessageId, sender]);
 };
 
 const differenceOf = (joined: readonly Event[], history: readonly Event[]): string | undefined => {

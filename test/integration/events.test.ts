@@ -66,6 +66,12 @@ describe("a session's event stream", () => {
     const all = await history(id);
     await reader.until("all was told", () => reader.joined.length >= all.length);
     expect(ids(reader.joined)).toEqual(ids(all));
+    const senders = (events: readonly Record<string, unknown>[]) =>
+      events.filter(({ type }) => type === "user.message").map(({ sender }) => sender);
+    expect([senders(reader.joined), senders(all)]).toEqual([
+      ["alice", "alice"],
+      ["alice", "alice"],
+    ]);
     expect(ids(late.joined)).toEqual(ids(all).slice(-late.joined.length));
     expect(late.joined.length).toBeGreaterThan(5);
     expect(reader.events.filter(({ event }) => event === "assistant.message_delta").length).toBeGreaterThan(

@@ -216,4 +216,10 @@ export const migrations: Readonly<Record<string, Migration>> = {
       ) strict, without rowid`,
     ),
   },
+  "0013-senders": {
+    up: statements(
+      // Null: the session's owner, who alone could send before there were participants.
+      "alter table message_ids add column sender text",
+    ),
+  },
 };

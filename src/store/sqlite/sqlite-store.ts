@@ -6,7 +6,7 @@ import { auditIn } from "./audit.ts";
 import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { leasesIn } from "./leases.ts";
-import { messageIdsIn } from "./message-ids.ts";
+import { messagesIn } from "./messages.ts";
 import { requestKeysIn } from "./request-keys.ts";
 import { sessionsIn } from "./sessions.ts";
 import { stateIn } from "./state.ts";
@@ -20,7 +20,7 @@ export const openSqliteStore = async (path: string, clock: Clock, holder?: strin
 /** The store in an open database, which it closes. `holder` names the node in what it begins. */
 export const storeIn = (database: Database, clock: Clock, holder = newUuid()): Store => ({
   sessions: sessionsIn(database, clock),
-  messageIds: messageIdsIn(database),
+  messages: messagesIn(database),
   state: stateIn(database, clock),
   turns: turnsIn(database, holder),
   requestKeys: requestKeysIn(database),

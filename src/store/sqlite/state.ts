@@ -5,6 +5,7 @@ import type { Isolation } from "../../kernel/isolation.ts";
 import type { FileScope, StateStore, TenantUsage, UnitCommit } from "../store.ts";
 import type { Database } from "./database.ts";
 import { sessionFenced } from "./fenced.ts";
+import { putMessages } from "./messages.ts";
 import { readFiles } from "./read-files.ts";
 import { applyStaged, clearStale, type Staged, withStaged } from "./staged.ts";
 import type { Tables } from "./tables.ts";
@@ -48,7 +49,7 @@ export const stateIn = (database: Database, clock: Clock): StateStore => ({
       db.selectFrom("sessions").select(["epoch", "version"]).where("id", "=", sessionId).executeTakeFirst(),
     ),
 
-  commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, turns = [] }) =>
+  commit: ({ sessionId, epoch, version, files, maxBytes, unit, record, messages = [], turns = [] }) =>
     withStaged(database, clock.now(), { session: files, unit: unit?.files ?? [] }, async (db, staged) => {
       // Of the rest only the old size says by how much it grows.
       const appended = files.reduce((sum, one) => sum + (one.kind === "append" ? one.bytes.length : 0), 0);
@@ -73,6 +74,7 @@ export const stateIn = (database: Database, clock: Clock): StateStore => ({
           throw new SquadronError("internal", "A session can only change the files of its own unit.");
         await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation }, staged.unit);
       }
+      await putMessages(db, sessionId, messages);
       for (const turn of turns) await endTurn(db, turn, sql`session_id = ${sessionId}`);
       return { version: version + 1, sizeBytes };
     }),

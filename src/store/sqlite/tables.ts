@@ -4,6 +4,7 @@ import type {
   AuditEntry,
   FileScope,
   KeyRow,
+  KnownMessage,
   RequestKeyUse,
   SessionName,
   SessionRow,
@@ -106,7 +107,7 @@ export interface Tables {
     readonly tenant: string;
     readonly user: string;
   };
-  readonly messageIds: { readonly sessionId: string; readonly runtimeId: string; readonly clientId: string };
+  readonly messageIds: KnownMessage & { readonly sessionId: string; readonly runtimeId: string };
   readonly keys: KeysTable;
   readonly audit: AuditTable;
   readonly units: UnitsTable;

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { createEventIntake, type StoreTurn } from "../../../src/gateway/host-events.ts";
 import type { HostTurns } from "../../../src/gateway/host-turns.ts";
 import type { OpenRequests } from "../../../src/gateway/open-requests.ts";
+import { shownEvent } from "../../../src/gateway/shown-event.ts";
 import type { Attachment, Connection, SessionHost } from "../../../src/gateway/vocabulary.ts";
 import { type Envelope, readEnvelope } from "../../../src/wire/envelope.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -63,7 +64,10 @@ const setUp = (given: { keeps?: boolean } = {}) => {
   };
   const intake = createEventIntake({
     session: "inner",
-    publicId: "ses_public",
+    shown: (event) =>
+      shownEvent(event, { id: "inner", publicId: "ses_public", owner: "alice" }, (id) =>
+        id === "m" ? { clientId: "ours", sender: "bob" } : undefined,
+      ),
     attachments: [attachment],
     turns: turns as unknown as HostTurns,
     openRequests: {
@@ -253,6 +257,14 @@ describe("events of a session", () => {
     commits[0]?.stored();
     await intake.quiet();
     expect(readers.at(-1)?.type).toBe("session.idle");
+    intake.take(event("user.message", "e5", { data: { messageId: "m", content: "hi" } }));
+    intake.take(event("user.message", "e6", { data: { messageId: "other" } }));
+    intake.take(event("user.message", "e7", { data: { messageId: "m", source: "schedule-1" } }));
+    expect(readers.slice(-3).map(({ event }) => event)).toEqual([
+      { id: "e5", type: "user.message", data: { messageId: "ours", content: "hi" }, sender: "bob" },
+      { id: "e6", type: "user.message", data: { messageId: "other" }, sender: "alice" },
+      { id: "e7", type: "user.message", data: { messageId: "ours", source: "schedule-1" } },
+    ]);
   });
 
   it("of a one-shot session are told at once, ends too", () => {

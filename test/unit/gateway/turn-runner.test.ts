@@ -18,7 +18,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
   const clock = new ManualClock();
   const submitted: { prompt: unknown; accept(id: string): void; refuse(error: Error): void }[] = [];
   const ended: TurnOutcome[] = [];
-  const onRenamed = vi.fn();
+  const onNamed = vi.fn();
   const onRefused = vi.fn();
   const onCancelled = vi.fn(async () => undefined);
   const abortUpstream = vi.fn(async (_taking: () => void) => ({}) as Envelope);
@@ -38,7 +38,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
       return promise;
     },
     abortUpstream,
-    onRenamed,
+    onNamed,
     onRefused,
     onCancelled,
     onEnd: ({ outcome }) => ended.push(outcome),
@@ -50,17 +50,18 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     runner.observe("assistant.usage", { inputTokens: 3, outputTokens: 2 });
     runner.idle({ mode: "interactive" });
   };
-  return { clock, runner, submitted, ended, onRenamed, onRefused, onCancelled, abortUpstream, answer };
+  return { clock, runner, submitted, ended, onNamed, onRefused, onCancelled, abortUpstream, answer };
 };
 
 describe("the turn runner", () => {
   it("answers a message that need not wait with the runtime's id", async () => {
-    const { runner, submitted, answer } = setUp();
+    const { runner, submitted, onNamed, answer } = setUp();
     const sent = runner.send(alice, { prompt: "one" }, taken);
     await settle();
     submitted[0]?.accept("r1");
     const { messageId, turn } = await sent;
     expect(messageId).toBe("r1");
+    expect(onNamed.mock.calls).toEqual([[turn, "r1", "r1"]]);
     answer("r1", "answer");
     expect(await turn.ended).toEqual({
       kind: "completed",
@@ -70,7 +71,7 @@ describe("the turn runner", () => {
   });
 
   it("never gives the runtime two messages at once, and answers the waiting one at once under a name of ours", async () => {
-    const { runner, submitted, onRenamed, answer } = setUp();
+    const { runner, submitted, onNamed, answer } = setUp();
     const first = runner.send(alice, { prompt: "one" }, taken);
     const second = await runner.send(bob, { prompt: "two" }, taken);
     expect(submitted.map(({ prompt }) => prompt)).toEqual(["one"]);
@@ -81,7 +82,7 @@ describe("the turn runner", () => {
     expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "two"]);
     submitted[1]?.accept("r2");
     await settle();
-    expect(onRenamed).toHaveBeenCalledWith("r2", second.messageId);
+    expect(onNamed).toHaveBeenCalledWith(second.turn, "r2", second.messageId);
     answer("r2", "to two");
     expect(await second.turn.ended).toMatchObject({ kind: "completed", content: "to two" });
   });
@@ -494,7 +495,11 @@ describe("the turn runner", () => {
     await settle();
     next.submitted[0]?.accept("r2");
     await settle();
-    expect(next.onRenamed).toHaveBeenCalledWith("r2", promised.turn.id);
+    expect(next.onNamed).toHaveBeenCalledWith(
+      expect.objectContaining({ sender: former }),
+      "r2",
+      promised.turn.id,
+    );
   });
 
   it("begins with nothing that it takes over when the node closes meanwhile, nor takes a turn over twice", async () => {

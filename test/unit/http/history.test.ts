@@ -2,12 +2,45 @@ import { expect, test } from "vitest";
 import { historyEvents, messagesOf, pageOf } from "../../../src/http/history.ts";
 import { RawJson } from "../../../src/wire/raw-json.ts";
 
+const nobody = () => "nobody";
+
 test("a history is read as a value and as bytes; anything else is the runtime's fault", () => {
-  const events = [{ type: "user.message", data: {} }, { no: "type" }, null];
+  const events = [{ type: "session.start", data: {} }, { no: "type" }, null];
   for (const answer of [{ events }, new RawJson(Buffer.from(JSON.stringify({ events })))]) {
-    expect(historyEvents(answer)).toEqual([{ type: "user.message", data: {} }]);
+    expect(historyEvents(answer, nobody)).toEqual([{ type: "session.start", data: {} }]);
   }
-  expect(() => historyEvents({})).toThrow(expect.objectContaining({ code: "upstream_error" }));
+  expect(() => historyEvents({}, nobody)).toThrow(expect.objectContaining({ code: "upstream_error" }));
+});
+
+test("users' messages have their senders, and what no user has said has none", () => {
+  const said = (data: object, more: object = {}) => ({ type: "user.message", id: "e", data, ...more });
+  const events = [
+    said({ messageId: "m1", content: "a" }),
+    said({ messageId: "m2", content: "b", source: "user" }),
+    said({ content: "of long ago" }),
+    said({ messageId: "m1", source: "schedule-1" }),
+    said({ messageId: "m1", source: "skill-pdf" }),
+    said({ messageId: "m1", isAutopilotContinuation: true }),
+    said({ messageId: "m1", parentToolCallId: "c" }),
+    said({ messageId: "m1" }, { agentId: "g" }),
+    { type: "assistant.message", id: "e", data: { messageId: "m1", content: "c" } },
+  ];
+  const shown = historyEvents({ events }, (id) => ({ m1: "bob", m2: "alice" })[id ?? ""] ?? "founder");
+  const none = undefined;
+  expect(shown.map(({ sender }) => sender)).toEqual([
+    ...["bob", "alice", "founder"],
+    ...[none, none, none, none, none, none],
+  ]);
+  expect(messagesOf(shown).map(({ content, sender }) => [content, sender])).toEqual([
+    ["a", "bob"],
+    ["b", "alice"],
+    ["of long ago", "founder"],
+    ["", none],
+    ["", none],
+    ["", none],
+    ["", none],
+    ["c", none],
+  ]);
 });
 
 test("messages are what was said: no empty steps, no sub-agents, nothing else", () => {

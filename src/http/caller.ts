@@ -2,17 +2,22 @@ import type { FastifyRequest } from "fastify";
 import type { Authenticated } from "../identity/authenticated.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
+import { browserToken } from "./browser-cookie.ts";
 import type { HttpContext } from "./context.ts";
 
 const callers = new WeakMap<FastifyRequest, Authenticated>();
 
-/** Finds out who sends the request. Rejects with `unauthenticated`. */
+/** Finds out who sends the request, by its key or by the cookie of a browser that has signed in. Rejects with `unauthenticated`. */
 export const authenticate = async (
   { identity }: Pick<HttpContext, "identity">,
   request: FastifyRequest,
 ): Promise<Authenticated> => {
-  const token = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "")?.[1];
-  const caller = await identity.authenticate(token);
+  const { authorization } = request.headers;
+  const cookie = authorization === undefined ? browserToken(request) : undefined;
+  const caller =
+    cookie === undefined
+      ? await identity.authenticate(/^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1])
+      : await identity.authenticateBrowser(cookie);
   callers.set(request, caller);
   return caller;
 };

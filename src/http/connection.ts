@@ -49,19 +49,24 @@ const nobodyListens = (): void => undefined;
 
 /** Runs `use` with a connection of the request's sender, closed afterwards. The server waits for it before it closes. */
 export const withConnection = <T>(
-  { gateway, working, log }: HttpContext,
+  { gateway, identity, working, log }: HttpContext,
   request: FastifyRequest,
   use: (connection: Connection) => Promise<T>,
   onEvent: (event: SessionEvent) => void = nobodyListens,
 ): Promise<T> => {
   const run = async (): Promise<T> => {
-    const { principal, githubToken, keyId } = callerOf(request);
+    const caller = callerOf(request);
+    const { principal, githubToken, keyId } = caller;
     const link = linkTo(onEvent, (reason) => endingOf(request).abort(reason));
     const connection = gateway.connect(principal, link, githubToken, keyId);
+    const unfollow = identity.whenSignedOut(caller, () =>
+      link.close(new SquadronError("unauthenticated", "The browser is not signed in any more.")),
+    );
     log.debug({ request: request.id, connection: connection.id }, "http request connected");
     try {
       return await use(connection);
     } finally {
+      unfollow();
       await connection.close();
     }
   };

@@ -9,6 +9,7 @@ import { takeIn } from "../wire/take-in.ts";
 import { accountRoutes } from "./account-routes.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { adminSessionsRoutes } from "./admin-sessions-routes.ts";
+import { browserSessionRoutes } from "./browser-session-routes.ts";
 import { authenticate, knownCaller } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { docsRoutes } from "./docs-routes.ts";
@@ -135,6 +136,7 @@ export const buildHttpApp = async (
   operationsRoutes(app, context, options);
   docsRoutes(app);
   eventsRoutes(app, context);
+  browserSessionRoutes(app, context);
   await app.register(async (plain) => {
     const api = plain.withTypeProvider<ZodTypeProvider>();
     api.addHook("onRequest", async (request) => {

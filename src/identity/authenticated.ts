@@ -8,4 +8,6 @@ export interface Authenticated {
   readonly githubToken?: Secret;
   /** Names the key without giving it away. */
   readonly keyId: string;
+  /** When it was recognised by a browser's cookie. */
+  readonly browserSession?: { readonly hash: string; readonly expiresAt: number };
 }

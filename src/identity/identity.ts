@@ -6,6 +6,7 @@ import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { KeyRow, Store } from "../store/store.ts";
 import type { Authenticated } from "./authenticated.ts";
+import { createBrowserSessions } from "./browser-sessions.ts";
 import { createKey, hashOf } from "./keys.ts";
 import { createOneTimeTokens } from "./one-time-tokens.ts";
 import { createStreamTickets, type OpenTicket } from "./stream-tickets.ts";
@@ -21,6 +22,14 @@ export interface Identity {
    * cannot be read.
    */
   authenticate(token: string | undefined): Promise<Authenticated>;
+  /** A browser signs in with this key: the token for its cookie. Rejects with `unauthenticated`, `store_unavailable`. */
+  signIn(key: string): Promise<{ readonly token: Secret; readonly caller: Authenticated }>;
+  /** Who has signed in with this token, as `authenticate`. */
+  authenticateBrowser(token: string): Promise<Authenticated>;
+  /** Ends the browser session of this token, if it is one. */
+  signOut(token: string): Promise<void>;
+  /** Calls back when the browser session of the caller ends, if it has one; the returned function ends that. */
+  whenSignedOut(caller: Authenticated, onEnd: () => void): () => void;
   /** A token for a client within this process, good for one `authenticate`, soon. Throws `rate_limited` when too many are unused. */
   oneTimeToken(principal: Principal): Secret;
   /** A ticket for the event stream of this session, see `StreamTickets`. Throws `rate_limited` when too many are out. */
@@ -35,12 +44,13 @@ export interface Identity {
 /** Recognises the keys of the configuration and those of the store. A revoked key is refused from that moment on. */
 export const createIdentity = (options: {
   readonly keys: readonly StaticKey[];
-  readonly store: Pick<Store, "keys">;
+  readonly store: Pick<Store, "keys" | "browserSessions">;
   readonly clock: Clock;
 }): Identity => {
   const { store, clock } = options;
   const oneTimeTokens = createOneTimeTokens(clock);
   const streamTickets = createStreamTickets(clock);
+  const browserSessions = createBrowserSessions({ store, clock });
   const staticKeys = options.keys.map(({ key, tenant, user, roles, githubToken }, at) => ({
     hash: hashOf(key.reveal()),
     authenticated: {
@@ -57,8 +67,10 @@ export const createIdentity = (options: {
     return found;
   };
 
-  const storedKey = async (hash: Buffer): Promise<Authenticated | undefined> => {
-    const row = await store.keys.byHash(hash.toString("hex"));
+  const storedKey = async (hash: Buffer): Promise<Authenticated | undefined> =>
+    holder(await store.keys.byHash(hash.toString("hex")));
+
+  const holder = async (row: KeyRow | undefined): Promise<Authenticated | undefined> => {
     if (row === undefined || row.revokedAt !== null) return undefined;
     await markUsed(row);
     return { principal: { tenant: row.tenant, user: row.user, roles: row.roles }, keyId: row.id };
@@ -72,7 +84,38 @@ export const createIdentity = (options: {
   const isRevoked = async (keyId: string): Promise<boolean> =>
     ((await store.keys.byId(keyId))?.revokedAt ?? null) !== null;
 
+  const byKey = async (key: string): Promise<Authenticated | undefined> => {
+    if (key === "" || key.length > maxTokenLength) return undefined;
+    const hash = hashOf(key);
+    return staticKey(hash) ?? (await storedKey(hash));
+  };
+
+  const unrecognised = (): SquadronError => new SquadronError("unauthenticated", "A valid key is needed.");
+
   return {
+    async signIn(key) {
+      const caller = await byKey(key);
+      if (caller === undefined) throw unrecognised();
+      const token = await browserSessions.open({ id: caller.keyId, hash: hashOf(key) }, caller.principal);
+      return { token, caller };
+    },
+    async authenticateBrowser(token) {
+      const session = token.length <= maxTokenLength ? await browserSessions.find(token) : undefined;
+      if (session === undefined) throw unrecognised();
+      const { hash, expiresAt } = session;
+      let found = staticKeys.find((key) => session.isOf(key.hash))?.authenticated;
+      if (found === undefined) {
+        const row = await store.keys.byId(session.keyId);
+        if (row !== undefined && session.isOf(Buffer.from(row.hash, "hex"))) found = await holder(row);
+      }
+      if (found !== undefined) return { ...found, browserSession: { hash, expiresAt } };
+      // Its key is no more: neither is it, even if the key comes back.
+      await browserSessions.end(hash);
+      throw unrecognised();
+    },
+    signOut: (token) => browserSessions.end(hashOf(token).toString("hex")),
+    whenSignedOut: ({ browserSession }, onEnd) =>
+      browserSession === undefined ? () => undefined : browserSessions.follow(browserSession, onEnd),
     oneTimeToken: oneTimeTokens.issue,
     streamTicket: streamTickets.issue,
     async openStream(ticket, session, onReplaced) {
@@ -96,11 +139,10 @@ export const createIdentity = (options: {
       if (token !== undefined && token !== "" && token.length <= maxTokenLength) {
         const principal = oneTimeTokens.redeem(token);
         if (principal !== undefined) return { principal, keyId: "embedded" };
-        const hash = hashOf(token);
-        const found = staticKey(hash) ?? (await storedKey(hash));
+        const found = await byKey(token);
         if (found !== undefined) return found;
       }
-      throw new SquadronError("unauthenticated", "A valid key is needed.");
+      throw unrecognised();
     },
   };
 };

@@ -107,6 +107,8 @@ export const createJanitor = (options: {
       !closed
     )
       await pause();
+    while ((await store.browserSessions.removeExpired(clock.now(), batch)) === batch && !closed)
+      await pause();
     while (!closed) {
       const { sessions, inUse, more } = await prune({ dryRun: false, limit: batch });
       if (sessions.length > 0) log.info({ count: sessions.length }, "sessions past their time were deleted");

@@ -34,6 +34,29 @@ export interface KeyStore {
   revoke(id: string): Promise<boolean>;
 }
 
+/** A browser that has signed in with a key. */
+export interface BrowserSessionRow {
+  /** SHA-256 of the token in its cookie, hexadecimal; the token itself is nowhere. */
+  readonly hash: string;
+  readonly keyId: string;
+  /** Says, together with the token, with which key it was. */
+  readonly keyProof: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+export interface BrowserSessionStore {
+  /** Of one user's the newest `most` stay, this one among them; the others are removed. */
+  insert(row: BrowserSessionRow, most: number): Promise<void>;
+  byHash(hash: string): Promise<BrowserSessionRow | undefined>;
+  /** False if there is none. */
+  remove(hash: string): Promise<boolean>;
+  /** Removes so many at most that had expired by then; how many it were. */
+  removeExpired(at: number, limit: number): Promise<number>;
+}
+
 export interface AuditEntry {
   /** Grows with time. */
   readonly id: number;
@@ -112,6 +135,7 @@ export interface Store {
   readonly tokens: TokenStore;
   readonly leases: LeaseStore;
   readonly keys: KeyStore;
+  readonly browserSessions: BrowserSessionStore;
   readonly audit: AuditStore;
   /** Resolves when the store can be written. */
   ping(): Promise<void>;

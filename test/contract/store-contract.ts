@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AuditEntry, KeyRow, Store } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/manual-clock.ts";
+import { browserSessionsContract } from "./browser-sessions-contract.ts";
 import { requestKeysContract } from "./request-keys-contract.ts";
 import { held, session } from "./rows.ts";
 import { sessionLifeContract } from "./session-life-contract.ts";
@@ -357,6 +358,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     turnsContract(here);
     requestKeysContract(here);
     tokensContract(here);
+    browserSessionsContract(here);
     sessionLifeContract(here);
 
     it("keeps what is known of messages with the commit that they are part of, and for a copy of the history", async () => {

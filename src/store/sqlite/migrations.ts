@@ -216,6 +216,21 @@ export const migrations: Readonly<Record<string, Migration>> = {
       ) strict, without rowid`,
     ),
   },
+  "0012-browser-sessions": {
+    up: statements(
+      `create table browser_sessions (
+        hash text primary key,
+        key_id text not null,
+        key_proof text not null,
+        tenant text not null,
+        user text not null,
+        created_at integer not null,
+        expires_at integer not null
+      ) strict, without rowid`,
+      "create index browser_sessions_by_user on browser_sessions (tenant, user, created_at)",
+      "create index browser_sessions_by_end on browser_sessions (expires_at)",
+    ),
+  },
   "0013-senders": {
     up: statements(
       // Null: the session's owner, who alone could send before there were participants.

@@ -3,6 +3,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { newUuid } from "../../kernel/ids.ts";
 import type { Store } from "../store.ts";
 import { auditIn } from "./audit.ts";
+import { browserSessionsIn } from "./browser-sessions.ts";
 import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { leasesIn } from "./leases.ts";
@@ -27,6 +28,7 @@ export const storeIn = (database: Database, clock: Clock, holder = newUuid()): S
   tokens: tokensIn(database),
   leases: leasesIn(database),
   keys: keysIn(database, clock),
+  browserSessions: browserSessionsIn(database),
   audit: auditIn(database),
   // A real write of a number that nobody reads: on a full or read-only disk everything less succeeds.
   ping: () => database.transaction(async (db) => void (await sql`pragma user_version = 1`.execute(db))),

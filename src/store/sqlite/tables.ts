@@ -2,6 +2,7 @@ import type { Generated, GeneratedAlways } from "kysely";
 import type { Isolation } from "../../kernel/isolation.ts";
 import type {
   AuditEntry,
+  BrowserSessionRow,
   FileScope,
   KeyRow,
   KnownMessage,
@@ -109,6 +110,7 @@ export interface Tables {
   };
   readonly messageIds: KnownMessage & { readonly sessionId: string; readonly runtimeId: string };
   readonly keys: KeysTable;
+  readonly browserSessions: BrowserSessionRow;
   readonly audit: AuditTable;
   readonly units: UnitsTable;
   readonly files: FilesTable;

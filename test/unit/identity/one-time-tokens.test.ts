@@ -38,10 +38,11 @@ describe("a one-time token", () => {
   });
 
   it("is taken by the node's identity before keys are looked up", async () => {
-    const keys = new Proxy({} as never, {
+    const nothing = new Proxy({} as never, {
       get: () => async () => undefined,
     });
-    const identity = createIdentity({ keys: [], store: { keys }, clock: new ManualClock() });
+    const store = { keys: nothing, browserSessions: nothing };
+    const identity = createIdentity({ keys: [], store, clock: new ManualClock() });
     const token = identity.oneTimeToken(alice).reveal();
     expect(await identity.authenticate(token)).toEqual({ principal: alice, keyId: "embedded" });
     await expect(identity.authenticate(token)).rejects.toMatchObject({ code: "unauthenticated" });

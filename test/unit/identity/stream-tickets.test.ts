@@ -74,7 +74,8 @@ describe("a ticket for an event stream", () => {
     const keys = { byId: async () => ({ revokedAt }) as KeyRow, byHash: async () => undefined } as Partial<
       Store["keys"]
     > as Store["keys"];
-    const identity = createIdentity({ keys: [], store: { keys }, clock: new ManualClock() });
+    const browserSessions = {} as Store["browserSessions"];
+    const identity = createIdentity({ keys: [], store: { keys, browserSessions }, clock: new ManualClock() });
     const ticket = identity.streamTicket(caller("alice"), "ses_1").reveal();
     (await identity.openStream(ticket, "ses_1", nothing)).close();
     revokedAt = 1;

@@ -1,0 +1,83 @@
+import type { FastifyRequest } from "fastify";
+import { z } from "zod";
+import { browserSessionMs } from "../identity/browser-sessions.ts";
+import { SquadronError } from "../kernel/errors.ts";
+import {
+  browserToken,
+  isFromOwnPage,
+  pageHeader,
+  signedInCookie,
+  signedOutCookie,
+} from "./browser-cookie.ts";
+import type { HttpApp, HttpContext } from "./context.ts";
+import { failures } from "./schemas.ts";
+import { createSignInAttempts } from "./sign-in-attempts.ts";
+
+const tags = ["account"];
+
+const fromOwnPage = (request: FastifyRequest): void => {
+  if (!isFromOwnPage(request))
+    throw new SquadronError(
+      "forbidden",
+      `Only a page of this node may do this, with the header ${pageHeader}: 1.`,
+    );
+};
+
+/** Signing a browser in and out. */
+export const browserSessionRoutes = (app: HttpApp, { identity, gateway, clock }: HttpContext): void => {
+  const attempts = createSignInAttempts(clock);
+
+  app.post(
+    "/v1/browser-session",
+    {
+      schema: {
+        operationId: "signIn",
+        summary: "Sign a browser in with a key",
+        description: `Only for pages of the same origin, with the header \`${pageHeader}: 1\`. The answer sets a cookie that no script can read; it is good for 14 days, or as long as the key.`,
+        tags,
+        security: [],
+        body: z.strictObject({ key: z.string().min(1).max(4_096) }),
+        response: { 204: z.undefined().describe("Signed in"), ...failures },
+      },
+    },
+    async (request, reply) => {
+      fromOwnPage(request);
+      attempts.check(request.ip);
+      const signIn = async () => {
+        try {
+          return await identity.signIn(request.body.key);
+        } catch (error) {
+          if (error instanceof SquadronError && error.code === "unauthenticated") attempts.failed(request.ip);
+          throw error;
+        }
+      };
+      const { token, caller } = await signIn();
+      gateway.services.audit.record(caller.principal, {
+        action: "browser.sign-in",
+        target: caller.keyId,
+        outcome: "ok",
+      });
+      const cookie = signedInCookie(request, token.reveal(), browserSessionMs);
+      return reply.header("set-cookie", cookie).code(204).send();
+    },
+  );
+
+  app.delete(
+    "/v1/browser-session",
+    {
+      schema: {
+        operationId: "signOut",
+        summary: "Sign this browser out; its event streams end",
+        tags,
+        security: [],
+        response: { 204: z.undefined().describe("Signed out, or it was not signed in"), ...failures },
+      },
+    },
+    async (request, reply) => {
+      fromOwnPage(request);
+      const token = browserToken(request);
+      if (token !== undefined) await identity.signOut(token);
+      return reply.header("set-cookie", signedOutCookie(request)).code(204).send();
+    },
+  );
+};

@@ -9,7 +9,8 @@ import type { SessionQuota } from "./session-quota.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** What a connection uses to serve its client. */
-export interface GatewayServices extends Omit<HostServices, "places" | "residence" | "eventLogs"> {
+export interface GatewayServices
+  extends Omit<HostServices, "places" | "residence" | "eventLogs" | "presence"> {
   readonly hosts: Hosts;
   readonly requests: RequestOwners;
   readonly inference: ClientInference;

@@ -9,6 +9,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { EventLogs } from "./event-logs.ts";
 import type { LivePlaces } from "./live-places.ts";
+import type { Presence } from "./presence.ts";
 import type { Residence } from "./residence.ts";
 import type { Shells } from "./shells.ts";
 import type { TokenBudgets } from "./token-budgets.ts";
@@ -28,6 +29,7 @@ export interface HostServices {
   readonly places: LivePlaces;
   readonly residence: Residence;
   readonly eventLogs: EventLogs;
+  readonly presence: Presence;
   readonly useLedger: UseLedger;
   readonly turnRates: TurnRates;
   readonly turnPlaces: TurnPlaces;

@@ -9,6 +9,7 @@ import { createEventLogs, type EventLogs } from "./event-logs.ts";
 import { createGuests, type Visitor } from "./guests.ts";
 import type { HostServices } from "./host-services.ts";
 import { createLivePlaces } from "./live-places.ts";
+import { createPresence, type Presence } from "./presence.ts";
 import { createResidence } from "./residence.ts";
 import { createSessionHost } from "./session-host.ts";
 import type { SessionHost } from "./vocabulary.ts";
@@ -34,6 +35,7 @@ export interface Hosts {
   discard(row: SessionRow): Promise<void>;
   /** Works in a unit's runtime for none of its sessions, see `Guests.visit`. */
   visit<T>(visitor: Visitor, work: (runtime: Runtime) => Promise<T>): Promise<T>;
+  readonly presence: Presence;
   /** Who has sent a message of the session, by the id that clients know it by, as far as is known now. */
   sendersOf(row: SessionRow): Promise<(messageId: string | undefined) => string>;
   /** What a session tells, for as long as its reader likes, see `EventLogs.read`. */
@@ -49,7 +51,7 @@ export interface Hosts {
 const deleteWithinMs = 10_000;
 
 export const createHosts = (options: {
-  readonly services: Omit<HostServices, "places" | "residence" | "eventLogs">;
+  readonly services: Omit<HostServices, "places" | "residence" | "eventLogs" | "presence">;
   readonly limits: { readonly runtimes: number; readonly sessions: number };
   readonly policyOf: (tenant: string) => Policy;
 }): Hosts => {
@@ -75,7 +77,8 @@ export const createHosts = (options: {
   });
   const guests = createGuests({ clock, fleet, holdings, places, residence });
   const eventLogs = createEventLogs({ clock, store, hostOf: (session) => opened.get(session) });
-  const services: HostServices = { ...options.services, places, residence, eventLogs };
+  const presence = createPresence({ clock, log, store, hostOf: (session) => opened.get(session) });
+  const services: HostServices = { ...options.services, places, residence, eventLogs, presence };
 
   const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
     const names = await store.sessions.namesOf(id);
@@ -181,6 +184,7 @@ export const createHosts = (options: {
     },
     visit: guests.visit,
     read: eventLogs.read,
+    presence,
     async sendersOf({ id, owner }) {
       const stored = await store.messages.of(id);
       const known = [...stored.values(), ...(opened.get(id)?.messages.values() ?? [])];

@@ -37,6 +37,8 @@ export const createSessionAttachments = (options: {
   /** Does a turn run? */
   readonly hasTurn: () => boolean;
   readonly onOpened: () => void;
+  /** Somebody has attached or left. */
+  readonly onMoved: () => void;
   /** Resolves when no change that was sent to the runtime is open. */
   readonly changed: () => Promise<void>;
   readonly clock: Clock;
@@ -50,6 +52,7 @@ export const createSessionAttachments = (options: {
     const at = attachments.indexOf(attachment);
     if (at >= 0) attachments.splice(at, 1);
     if (recordWriter === attachment) recordWriter = undefined;
+    options.onMoved();
   };
 
   const attachmentOf = (connection: Connection): Attachment | undefined =>
@@ -67,6 +70,7 @@ export const createSessionAttachments = (options: {
     if (earlier !== undefined) remove(earlier);
     attachments.push(attachment);
     leaveWhenIdle = false;
+    options.onMoved();
     return attachment;
   };
 
@@ -104,7 +108,10 @@ export const createSessionAttachments = (options: {
           upstream.held.saveMeanwhile();
           // Others may have begun to watch meanwhile.
           remove(attachment);
-          if (before.attachment !== undefined) attachments.push(before.attachment);
+          if (before.attachment !== undefined) {
+            attachments.push(before.attachment);
+            options.onMoved();
+          }
           recordWriter = before.recordWriter;
           throw error;
         } finally {

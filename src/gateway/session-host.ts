@@ -162,6 +162,7 @@ export const createSessionHost = (options: {
     inOrder,
     hasTurn: () => turns.current !== undefined || ownWork.inTurn,
     onOpened: () => ownWork.seePlans(),
+    onMoved: () => services.presence.moved(row.id),
     changed: calls.changed,
     clock,
     log,
@@ -226,7 +227,11 @@ export const createSessionHost = (options: {
 
   const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
 
-  const rows = withTurnsTold(createTurnRows({ store, clock, log, row }), { clock, tell: tellReaders });
+  const rows = withTurnsTold(createTurnRows({ store, clock, log, row }), {
+    clock,
+    tell: tellReaders,
+    waiting: () => turns.waiting,
+  });
 
   /** Tells the fleet that the turn which runs there has ended. */
   let endInRuntime: (() => void) | undefined;
@@ -356,7 +361,10 @@ export const createSessionHost = (options: {
     get lastUsedAt() {
       return stay.lastUsedAt;
     },
-    send: turns.send,
+    send(sender, params, how) {
+      services.presence.typing(row.id, sender.principal.user, false);
+      return turns.send(sender, params, how);
+    },
     // Who is being asked something may send before it answers: it would wait for itself.
     mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && callbacks === 0,
     abort: turns.abort,

@@ -12,7 +12,12 @@ const stateOf = ({ state }: TurnEnd): string => (state === "refused" ? "failed" 
 /** Turn rows that the readers of the session's stream hear of: `turn.queued`, `turn.running`, and how each has ended. */
 export const withTurnsTold = (
   rows: TurnRows,
-  options: { readonly clock: Clock; readonly tell: (event: ToldEvent) => void },
+  options: {
+    readonly clock: Clock;
+    readonly tell: (event: ToldEvent) => void;
+    /** Those that wait, in the order in which they would run. */
+    readonly waiting: () => readonly Turn<Sender>[];
+  },
 ): TurnRows => {
   const { clock, tell } = options;
   const told = new WeakMap<Turn<Sender>, "queued" | "running">();
@@ -28,10 +33,14 @@ export const withTurnsTold = (
     tell({ type, data: () => Buffer.from(JSON.stringify(event)) });
   };
 
-  const reached = (turn: Turn<Sender>, state: "queued" | "running"): void => {
+  const reached = (
+    turn: Turn<Sender>,
+    state: "queued" | "running",
+    more?: Readonly<Record<string, unknown>>,
+  ): void => {
     if (told.get(turn) === state) return;
     told.set(turn, state);
-    say(turn, state);
+    say(turn, state, more);
   };
 
   const over = (ending: TurnEnding): void => {
@@ -48,7 +57,8 @@ export const withTurnsTold = (
     ...rows,
     async accepted(turn) {
       await rows.accepted(turn);
-      if (turn.state.kind === "queued") reached(turn, "queued");
+      if (turn.state.kind === "queued")
+        reached(turn, "queued", { place: options.waiting().indexOf(turn) + 1 });
     },
     async begun(turn) {
       await rows.begun(turn);

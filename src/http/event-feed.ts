@@ -18,6 +18,8 @@ export interface EventFeed {
   readonly body: Readable;
   /** There may be more to be read. */
   more(): void;
+  /** Tells what has no place in the stream as soon as the client takes it; only the latest waits. `data` is JSON on one line. */
+  aside(type: string, data: Buffer): void;
   /** Tells why the stream ends, and ends it. */
   end(reason: unknown): void;
   /** Resolves when the response has ended, by us or by the client. */
@@ -44,6 +46,7 @@ export const openEventFeed = (options: {
   let wanted = true;
   let still = 0;
   let last = reader.begin;
+  let waiting: Omit<LogEntry, "id"> | undefined;
   let cancelTimer = (): void => undefined;
 
   const body = new Readable({
@@ -81,6 +84,12 @@ export const openEventFeed = (options: {
 
   const more = (): void => {
     while (open && wanted) {
+      if (waiting !== undefined) {
+        push(frame({ id: last, ...waiting }));
+        waiting = undefined;
+        beat();
+        continue;
+      }
       const found = reader.next();
       if (found.kind === "wait") return;
       if (found.kind === "end") {
@@ -102,5 +111,14 @@ export const openEventFeed = (options: {
   push(frame({ id: last, type: "stream.opened", data: json({ at: last }) }));
   beat();
 
-  return { body, closed, more, end };
+  return {
+    body,
+    closed,
+    more,
+    end,
+    aside(type, data) {
+      waiting = { type, data };
+      more();
+    },
+  };
 };

@@ -31,11 +31,14 @@ const stream = async (
   { clock, gateway }: HttpContext,
   reply: FastifyReply,
   row: OwnedSession,
+  user: string,
   position: EventPosition | undefined,
   signal: AbortSignal,
 ): Promise<FastifyReply> => {
   let feed: EventFeed | undefined;
-  const reader = await gateway.services.hosts.read(row, { position, signal, listener: () => feed?.more() });
+  const { hosts } = gateway.services;
+  const reader = await hosts.read(row, { position, signal, listener: () => feed?.more() });
+  let unfollow = (): void => undefined;
   try {
     const opened = openEventFeed({ clock, reader });
     feed = opened;
@@ -48,9 +51,11 @@ const stream = async (
       // It may end because the node closes, which must not wait for a connection that is kept.
       .header("connection", "close")
       .send(opened.body);
+    unfollow = hosts.presence.follow(row.id, user, (event) => opened.aside("presence", event));
     await opened.closed;
     return reply;
   } finally {
+    unfollow();
     reader.close();
   }
 };
@@ -66,7 +71,7 @@ export const eventsRoutes = (app: HttpApp, context: HttpContext): void => {
         operationId: "streamEvents",
         summary: "What happens in the session, as it happens",
         description:
-          "Server-sent events, each with an id. `Last-Event-ID` goes on after that one, without gap or repetition; without it the stream begins now. The session is neither woken nor kept awake by it.",
+          "Server-sent events, each with an id, and `presence` (who takes part and is there) at its begin and at each change. `Last-Event-ID` goes on after that one, without gap or repetition; without it the stream begins now. The session is neither woken nor kept awake by it.",
         tags,
         params: sessionParams,
         querystring: z.strictObject({
@@ -98,12 +103,13 @@ export const eventsRoutes = (app: HttpApp, context: HttpContext): void => {
         replaced.abort(new SquadronError("cancelled", "Another stream was opened with this ticket."));
       return withReader(context, request, { session, ticket, onReplaced }, () =>
         shares.within(callerOf(request).principal, async () => {
+          const { user } = callerOf(request).principal;
           const row = await findSession(context, request, session);
           const position = positionOf(request, lastEventId);
           // So that the stream ends when the key is revoked.
           return withConnection(context, request, () => {
             const signal = AbortSignal.any([requestSignal(context, reply), replaced.signal]);
-            return stream(context, reply, row, position, signal);
+            return stream(context, reply, row, user, position, signal);
           });
         }),
       );

@@ -17,6 +17,7 @@ import { eventsRoutes, eventTicketRoutes } from "./events-routes.ts";
 import { messagesRoutes } from "./messages-routes.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { operationsRoutes } from "./operations-routes.ts";
+import { presenceRoutes } from "./presence-routes.ts";
 import { sendProblem } from "./problem.ts";
 import { promptsRoutes } from "./prompts-routes.ts";
 import { sessionsRoutes } from "./sessions-routes.ts";
@@ -151,6 +152,7 @@ export const buildHttpApp = async (
       messagesRoutes,
       turnsRoutes,
       eventTicketRoutes,
+      presenceRoutes,
       accountRoutes,
       adminRoutes,
       adminSessionsRoutes,

@@ -41,10 +41,12 @@ it("readers hear of each state of a turn once, and only when it is stored", asyn
     } as Partial<TurnRows> as TurnRows,
     {
       clock: new ManualClock(),
+      waiting: () => [turnOf("t0"), turn],
       tell: ({ type, id, data }) => {
         const event = JSON.parse(data().toString());
         expect([id, event.ephemeral, event.data.by]).toEqual([undefined, true, "alice"]);
-        told.push(`${type} ${event.data.turnId} ${event.data.reason ?? ""}${event.data.joined ?? ""}`.trim());
+        const { turnId, place, reason, joined } = event.data;
+        told.push(`${type} ${turnId} ${place ?? ""}${reason ?? ""}${joined ?? ""}`.trim());
       },
     },
   );
@@ -55,7 +57,7 @@ it("readers hear of each state of a turn once, and only when it is stored", asyn
   const again = rows.accepted(turn);
   stored();
   await again;
-  expect(told).toEqual(["turn.queued t1"]);
+  expect(told).toEqual(["turn.queued t1 2"]);
   const begun = rows.begun(turn);
   expect(told.length).toBe(1);
   stored();
@@ -67,7 +69,7 @@ it("readers hear of each state of a turn once, and only when it is stored", asyn
   rows.ended(ending);
   rows.ended(ending);
   expect(told).toEqual([
-    "turn.queued t1",
+    "turn.queued t1 2",
     "turn.running t1",
     "turn.running t2",
     "turn.failed t1 why",

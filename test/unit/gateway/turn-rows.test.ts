@@ -31,7 +31,7 @@ const setUp = (turns: Partial<TurnStore>, row: Partial<SessionRow> = {}) => {
 describe("rows of turns", () => {
   it("are none for a one-shot session, whose turns end all the same", async () => {
     const { clock, rows } = setUp({}, { ephemeral: true });
-    const told = withTurnsTold(rows, { clock, tell: () => undefined });
+    const told = withTurnsTold(rows, { clock, tell: () => undefined, waiting: () => [] });
     const turn = turnOf("t1");
     await told.begun(turn);
     told.ended({ turn, joined: [], outcome: abortedUnbegun });

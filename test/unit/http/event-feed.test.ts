@@ -55,6 +55,27 @@ test("every event has its id, the one that opens the stream and the one that end
   expect(clock.pending).toBe(0);
 });
 
+test("what has no place in the stream is told between its events, under the id of the last; only the latest waits", async () => {
+  const { feed, tell } = setUp(1_000);
+  tell(entry(1));
+  feed.aside("presence", Buffer.from("1"));
+  tell(...Array.from({ length: 100 }, (_, at) => entry(at + 2, 1_000)));
+  feed.aside("presence", Buffer.from("2"));
+  feed.aside("presence", Buffer.from("3"));
+  tell({ kind: "end", error: gone });
+  const text = await rest(feed.body);
+  const places = [...text.matchAll(/id: (\w+)\nevent: (\S+)\ndata: (.*)/g)].map(([, id, type, data]) => ({
+    id,
+    type,
+    data,
+  }));
+  const asides = places.filter(({ type }) => type === "presence");
+  expect(asides.map(({ data }) => data)).toEqual(["1", "3"]);
+  for (const aside of asides) expect(aside.id).toBe(places[places.indexOf(aside) - 1]?.id);
+  expect(places.filter(({ type }) => type === "assistant.message")).toHaveLength(101);
+  feed.aside("presence", Buffer.from("4"));
+});
+
 test("silence is broken by comments, and only silence", async () => {
   const { clock, feed, tell } = setUp();
   feed.body.setEncoding("utf8");

@@ -1,0 +1,106 @@
+import { approveAll } from "@github/copilot-sdk";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readStream, type StreamReader } from "../support/event-reader.ts";
+import { httpOf } from "../support/http-client.ts";
+import { startTestNode, type TestNode, type UserName } from "../support/test-node.ts";
+
+let squadron: TestNode;
+beforeAll(async () => {
+  squadron = await startTestNode({ isolation: "shared" });
+});
+afterAll(() => squadron?.stop());
+
+const newSession = async (name?: string): Promise<string> => {
+  const { body } = await httpOf(squadron).call("alice", "POST", "/v1/sessions", { name });
+  return String(body.id);
+};
+
+const follow = (user: UserName, id: string, from?: string): StreamReader =>
+  readStream(
+    (lastId, signal) =>
+      squadron.fetch(user, `/v1/sessions/${id}/events`, {
+        signal,
+        headers: lastId === undefined ? {} : { "last-event-id": lastId },
+      }),
+    from === undefined ? {} : { from },
+  );
+
+const asides = (reader: StreamReader) => reader.events.filter(({ event }) => event === "presence");
+
+/** What it was told last: `user+` is attached, `user~` types. */
+const present = (reader: StreamReader): string | undefined => {
+  const { users } = (asides(reader).at(-1)?.data.data ?? {}) as {
+    users?: readonly { user: string; attached: boolean; typing: boolean }[];
+  };
+  return users
+    ?.map(({ user, attached, typing }) => user + (attached ? "+" : "") + (typing ? "~" : ""))
+    .join(" ");
+};
+
+const setTyping = (user: UserName, id: string, typing: unknown) =>
+  httpOf(squadron).call(user, "POST", `/v1/sessions/${id}/typing`, { typing });
+
+describe("presence in a session's event stream", () => {
+  it("is told at the begin, when somebody types, and no more when the message is sent", async () => {
+    const id = await newSession();
+    await using reader = follow("alice", id);
+    await reader.until("the begin", () => present(reader) === "alice+");
+    expect(reader.events[0]?.event).toBe("stream.opened");
+    expect((await setTyping("alice", id, true)).status).toBe(204);
+    await reader.until("typing", () => present(reader) === "alice+~");
+    const { status } = await httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
+      prompt: "[[echo hi]]",
+    });
+    expect(status).toBe(200);
+    await reader.until("no typing", () => present(reader) === "alice+");
+    expect((await setTyping("bob", id, true)).status).toBe(404);
+    expect((await setTyping("alice", id, "yes")).status).toBe(400);
+  });
+
+  it("counts an SDK client as long as it is attached, and no request that waits", async () => {
+    const id = await newSession("attached");
+    const client = squadron.client("alice");
+    const session = await client.resumeSession("attached", { onPermissionRequest: approveAll });
+    const { hosts } = squadron.node.gateway.services;
+    const row = await squadron.node.gateway.services.store.sessions.byPublicId(id, "acme", "alice");
+    const of = () => hosts.presence.of(row?.id ?? "", "alice").attached;
+    expect(of()).toBe(true);
+    await session.disconnect();
+    await expect.poll(of).toBe(false);
+    const saying = httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
+      prompt: "[[hold alone]]",
+    });
+    await expect.poll(() => squadron.model.holding("alone")).toBe(1);
+    expect(of()).toBe(false);
+    squadron.model.release("alone");
+    await saying;
+  });
+
+  it("takes no place: a reader that comes back misses nothing and gets nothing twice", async () => {
+    const id = await newSession();
+    await using whole = follow("alice", id, "start");
+    await using cut = follow("alice", id, "start");
+    const saying = httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
+      prompt: "[[delay 5]] [[tokens 60]]",
+    });
+    for (const typing of [true, false, true]) {
+      const before = asides(cut).length;
+      await setTyping("alice", id, typing);
+      await cut.until("presence", () => asides(cut).length > before);
+      cut.drop();
+    }
+    await saying;
+    const told = (reader: StreamReader) => {
+      const events = reader.events.filter(({ event }) => !["stream.opened", "presence"].includes(event));
+      const end = events.findIndex(({ event }) => event === "turn.completed");
+      return end < 0 ? undefined : events.slice(0, end + 1).map(({ id, event }) => `${id} ${event}`);
+    };
+    for (const reader of [whole, cut]) await reader.until("the end", () => told(reader));
+    await cut.until("it is back", () => cut.reconnects >= 3);
+    expect(told(cut)).toEqual(told(whole));
+    for (const { id, data } of asides(cut)) {
+      expect(data).toMatchObject({ type: "presence", ephemeral: true });
+      expect(id).toBeDefined();
+    }
+  });
+});

@@ -4,7 +4,7 @@ const floors = [
   ["wire"],
   ["config", "store", "coordination", "telemetry"],
   ["identity", "policy", "fleet", "models"],
-  ["sessions"],
+  ["sessions", "webhooks"],
   ["gateway"],
   ["http", "sdk-port", "pages"],
   ["cli"],

@@ -24,6 +24,7 @@ import { lockState } from "./store/state-lock.ts";
 import type { Store } from "./store/store.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { createWebhooks } from "./webhooks/webhooks.ts";
 
 /** GitHub's model service, where the runtimes of sessions with a GitHub token send their model calls. */
 const githubModels = [
@@ -119,6 +120,8 @@ const build = async (
   parts.defer(() => models.close());
   const catalog = createModelCatalog({ config: config.models, clock, log, environment });
   parts.defer(() => catalog.close());
+  const webhooks = createWebhooks({ config: config.models, clock, log, environment });
+  parts.defer(() => webhooks.close());
 
   await takeFormerUnits({
     store,
@@ -157,6 +160,7 @@ const build = async (
     log,
     metrics,
     models,
+    webhooks,
     modelsOf: ({ policy }) => catalog.list(policy),
     githubRoutes: (standIn === undefined ? githubModels : [standIn.reveal()]).map(githubRoute),
     runtimeVersion: await bundledRuntimeVersion(),

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { Secret } from "../kernel/secret.ts";
 import { type Allow, allowEverything, type Config, type Policy } from "./config.ts";
+import { toHttpSessions } from "./http-sessions.ts";
 import type { File, FilePolicy } from "./schema.ts";
 
 const toAllow = (allow: FilePolicy["allow"], base: string): Allow =>
@@ -15,7 +16,7 @@ const toAllow = (allow: FilePolicy["allow"], base: string): Allow =>
       };
 
 const toPolicy = (policy: FilePolicy, base: string): Policy => {
-  const { sessions, limits, allow, ...rest } = policy;
+  const { sessions, limits, allow, httpSessions, ...rest } = policy;
   const { turnTimeout, callbackTimeout, maxSize, ...counts } = limits;
   return {
     ...rest,
@@ -31,6 +32,7 @@ const toPolicy = (policy: FilePolicy, base: string): Policy => {
       maxSizeBytes: maxSize,
     },
     allow: toAllow(allow, base),
+    httpSessions: toHttpSessions(httpSessions),
   };
 };
 

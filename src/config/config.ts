@@ -1,5 +1,6 @@
 import type { Isolation } from "../kernel/isolation.ts";
 import type { Secret } from "../kernel/secret.ts";
+import type { HttpSessions } from "./http-sessions.ts";
 
 /** A model provider as the runtime names it, with the real address and credential that only the node uses. */
 export interface ProviderConfig {
@@ -80,6 +81,7 @@ export interface Policy {
     readonly tokensPerDayPerUser?: number;
   };
   readonly allow: Allow;
+  readonly httpSessions: HttpSessions;
 }
 
 export interface StaticKey {

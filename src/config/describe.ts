@@ -3,6 +3,7 @@ import type { Json, JsonObject } from "../kernel/json.ts";
 import { Secret } from "../kernel/secret.ts";
 import { formatDuration, formatSize } from "../kernel/units.ts";
 import type { Config, Policy, RuntimesConfig } from "./config.ts";
+import { describeHttpSessions } from "./http-sessions.ts";
 
 /** A copy as plain data, each `Secret` masked. */
 const plain = (value: unknown): Json => {
@@ -14,7 +15,13 @@ const plain = (value: unknown): Json => {
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null;
 };
 
-const describePolicy = ({ sessions, limits, allow, ...rest }: Policy): Record<string, unknown> => {
+const describePolicy = ({
+  sessions,
+  limits,
+  allow,
+  httpSessions,
+  ...rest
+}: Policy): Record<string, unknown> => {
   const { turnTimeoutMs, callbackTimeoutMs, maxSizeBytes, ...counts } = limits;
   return {
     ...rest,
@@ -30,6 +37,7 @@ const describePolicy = ({ sessions, limits, allow, ...rest }: Policy): Record<st
       ...counts,
     },
     allow: allow.all ? "all" : allow,
+    httpSessions: describeHttpSessions(httpSessions),
   };
 };
 

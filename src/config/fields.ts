@@ -26,7 +26,8 @@ export const group = <Shape extends z.core.$ZodLooseShape>(
 
 export const text = (what: string, pattern = /./s) => z.string(expected(what)).regex(pattern, expected(what));
 
-export const secret = (what: string) => text(what).transform((value) => new Secret(value));
+export const secret = (what: string, pattern?: RegExp) =>
+  text(what, pattern).transform((value) => new Secret(value));
 
 export const choice = <const Values extends readonly string[]>(...values: Values) =>
   z.enum(values, expected(`one of ${values.join(", ")}`));

@@ -85,26 +85,32 @@ const checkTenants = (
     else {
       const found = keyProblems(policySchema, whole, policy.error.issues);
       for (const { path: of, message } of found) {
-        if (isOwn(own, of)) problems.push({ path: [...path, ...of], message });
+        if (isOwn(own, whole, of)) problems.push({ path: [...path, ...of], message });
       }
     }
   }
   return { policies, problems };
 };
 
-/** A provider is one thing: a tenant's own address must never be called with the key of the defaults. */
-const withTenant = (defaults: unknown, own: unknown): unknown => {
-  const hasProvider = isObject(own) && isObject(own.provider);
-  const inherited =
-    hasProvider && isObject(defaults)
-      ? Object.fromEntries(Object.entries(defaults).filter(([key]) => key !== "provider"))
-      : defaults;
-  return merge(inherited, own);
+/** What a tenant has of its own or not at all. */
+const isWhole = ([first, second, name, ...inner]: Path): boolean =>
+  (first === "provider" && second === undefined) ||
+  (first === "httpSessions" && second === "mcpServers" && name !== undefined && inner.length === 0);
+
+/** A provider is one thing, and so is an MCP server: a tenant's own address must never be called with the key of the defaults. */
+const withTenant = (defaults: unknown, own: unknown, path: Path = []): unknown => {
+  if (!isObject(defaults) || !isObject(own)) return merge(defaults, own);
+  if (isWhole(path)) return own;
+  return Object.fromEntries([
+    ...Object.entries(defaults),
+    ...Object.entries(own).map(([key, value]) => [key, withTenant(defaults[key], value, [...path, key])]),
+  ]);
 };
 
 /** Is this of the tenant's own writing, or missing in a section that is? */
-const isOwn = (own: unknown, path: Path): boolean =>
-  valueAt(own, path) !== undefined || (path[0] === "provider" && valueAt(own, ["provider"]) !== undefined);
+const isOwn = (own: unknown, whole: unknown, path: Path): boolean =>
+  valueAt(own, path) !== undefined ||
+  (valueAt(whole, path) === undefined && valueAt(own, path.slice(0, -1)) !== undefined);
 
 const deepFreeze = <Value>(value: Value): Value => {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;

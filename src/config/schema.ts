@@ -14,6 +14,7 @@ import {
   whole,
   yesOrNo,
 } from "./fields.ts";
+import { httpSessionsSchema } from "./http-sessions.ts";
 import { isPrincipalName, principalNameForm } from "./principal-name.ts";
 
 const nameOf = (what: string) =>
@@ -111,6 +112,7 @@ export const policySchema = section({
     tokensPerDayPerUser: tokens().exactOptional(),
   }),
   allow,
+  httpSessions: httpSessionsSchema,
 });
 
 const staticKey = group({

@@ -44,7 +44,7 @@ export interface Declarations {
   readonly tokenProvider: { readonly id: string; readonly clientId: string } | undefined;
 }
 
-const nothingDeclared: Declarations = {
+export const nothingDeclared: Declarations = {
   flags: new Set(),
   lists: { tools: [], commands: [], canvases: [] },
   canvasProvider: undefined,

@@ -47,6 +47,16 @@ export const askedBy = (audience: Audience, type: string, data: unknown): Attach
     : chooseFor(audience, (attachment) => kind.answerable(attachment, content));
 };
 
+/** Who may see a request that no client is asked: whoever sees one that it could answer, answers it. */
+export const bystanders = (
+  attachments: readonly Attachment[],
+  type: string,
+  data: unknown,
+): readonly Attachment[] => {
+  const content = isObject(data) ? data : {};
+  return attachments.filter((attachment) => requestKinds[type]?.answerable(attachment, content) !== true);
+};
+
 /** Who gets an event. Ends of a turn do not go to a connection that waits for a later turn of its own. */
 export const receivers = (audience: Audience, type: string, data: unknown): readonly Attachment[] => {
   const kind = requestKinds[type];

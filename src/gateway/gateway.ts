@@ -13,6 +13,7 @@ import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { PeerHandler } from "../wire/peer.ts";
 import { createAuditTrail } from "./audit-trail.ts";
 import { createClientInference } from "./client-inference.ts";
@@ -79,6 +80,7 @@ export interface GatewayOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly models: Pick<ModelGateway, "httpRequestStart" | "httpRequestChunk" | "runtimeClosed">;
+  readonly webhooks: Webhooks;
   readonly modelsOf: GatewayServices["modelsOf"];
   readonly githubRoutes: readonly ModelRoute[];
   readonly runtimeVersion: string;
@@ -133,6 +135,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       metrics,
       units: options.units,
       holdings: options.holdings,
+      webhooks: options.webhooks,
       githubRoutes: options.githubRoutes,
     },
     limits: { runtimes: config.runtimes.max, sessions: config.runtimes.maxSessions },
@@ -148,6 +151,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     launchProviders,
     units: options.units,
     holdings: options.holdings,
+    webhooks: options.webhooks,
     clock,
     store,
     fleet,

@@ -1,4 +1,5 @@
 import type { Policy } from "../config/config.ts";
+import type { HttpSessions } from "../config/http-sessions.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant } from "../models/grant.ts";
@@ -33,6 +34,8 @@ export interface UpstreamMemory {
 export interface HeldRecord {
   readonly record: SessionRecord;
   readonly grant: ModelGrant;
+  /** What the policy gives to the session, if it is one that it gives something to. */
+  readonly given: HttpSessions | undefined;
   readonly memory: UpstreamMemory;
   restore(memory: UpstreamMemory): void;
   /** Another holder has changed the record since it was read here. */
@@ -126,6 +129,9 @@ export const createHeldRecord = (options: {
     },
     get grant() {
       return grantOf(policy, credentials, services.githubRoutes);
+    },
+    get given() {
+      return record.facts.overHttp === true ? policy.httpSessions : undefined;
     },
     get memory() {
       return { record, credentials };

@@ -1,11 +1,12 @@
 import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
-import { type Audience, askedBy, receivers, turnEnds } from "./delivery.ts";
+import { type Audience, askedBy, bystanders, receivers, turnEnds } from "./delivery.ts";
 import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
+import type { PolicyCalls } from "./policy-calls.ts";
 import { scheduleEvents } from "./schedules.ts";
 import { type ToldEvent, toldEvent } from "./told-event.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
@@ -68,6 +69,7 @@ export const createEventIntake = (options: {
   readonly attachments: readonly Attachment[];
   readonly turns: HostTurns;
   readonly openRequests: OpenRequests;
+  readonly policyCalls: PolicyCalls;
   readonly heldEnds: HeldEnds;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
   readonly onEvent: (type: string, data: unknown, agentId: unknown) => void;
@@ -82,7 +84,7 @@ export const createEventIntake = (options: {
   readonly onFailure: (error: unknown) => void;
   readonly clock: Clock;
 }): EventIntake => {
-  const { session, attachments, turns, openRequests, heldEnds, clock, storeTurn } = options;
+  const { session, attachments, turns, openRequests, policyCalls, heldEnds, clock, storeTurn } = options;
   let releaseIdle: (() => void) | undefined;
   let idleCame = (): void => {};
   const arrived: Envelope[] = [];
@@ -115,9 +117,14 @@ export const createEventIntake = (options: {
       waits: (connection) => turns.waits(connection),
       hasAsked: (connection) => turns.hasAsked(connection),
     };
-    const to = receivers(audience, type, data);
-    if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
-    else if (requestEventTypes.has(type)) openRequests.closed(data);
+    const ours = policyCalls.concerns(type, data);
+    const to = ours ? bystanders(attachments, type, data) : receivers(audience, type, data);
+    if (ours) policyCalls.answer(type, data);
+    else if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
+    else if (requestEventTypes.has(type)) {
+      openRequests.closed(data);
+      policyCalls.closed(data);
+    }
     const tellOne = (attachment: Attachment): void => {
       const { connection, name } = attachment;
       if (eventTypesWithIds.has(type)) {

@@ -7,6 +7,7 @@ import type { UnitStates } from "../sessions/unit-state.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { EventLogs } from "./event-logs.ts";
 import type { LivePlaces } from "./live-places.ts";
 import type { Presence } from "./presence.ts";
@@ -37,6 +38,8 @@ export interface HostServices {
   readonly shells: Shells;
   /** Asks a runtime for what clients of a session may want of it as a whole; before the session is opened there. */
   readonly prepare: (runtime: Runtime, policy: Policy, attachments: readonly Attachment[]) => Promise<void>;
+  /** The operator's web services. */
+  readonly webhooks: Webhooks;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Routes of GitHub's own model service, for sessions that have a GitHub token. */

@@ -18,18 +18,29 @@ import type { Attachment, Connection, NewSessionTraits, Opening } from "./vocabu
 const ordinary: NewSessionTraits = { ephemeral: false, visibility: "private" };
 
 /** There from the first moment: a node that dies over the session's creation leaves it as it was asked for. */
-const firstRecord = (params: Readonly<Record<string, unknown>>): SessionRecord =>
-  recordAfterResume(emptyRecord, takeCredentials(splitParameters(params).recorded).parameters);
+const firstRecord = (
+  { link }: Connection,
+  params: Readonly<Record<string, unknown>>,
+  { ephemeral }: NewSessionTraits,
+): SessionRecord => {
+  const begun: SessionRecord =
+    link.kind === "http" ? { ...emptyRecord, facts: { overHttp: true } } : emptyRecord;
+  // Of a one-shot session nothing that was said is written down.
+  return ephemeral
+    ? begun
+    : recordAfterResume(begun, takeCredentials(splitParameters(params).recorded).parameters);
+};
 
 /** The row of the session of this name, made if the user has none. The name is unique in the store, however many ask at once. */
 const claim = async (
   services: GatewayServices,
-  { principal, policy }: Connection,
+  connection: Connection,
   name: string,
   params: Readonly<Record<string, unknown>>,
   traits: NewSessionTraits,
 ): Promise<{ row: SessionRow; made: boolean }> => {
   const { store, clock, quota } = services;
+  const { principal, policy } = connection;
   const { tenant, user } = principal;
   for (;;) {
     const existing = await store.sessions.byName(tenant, user, name);
@@ -42,7 +53,7 @@ const claim = async (
     services.admit();
     const row: NewSession = {
       ...newSession(principal, policy.isolation, clock.now()),
-      ...(!traits.ephemeral && { record: JSON.stringify(firstRecord(params)) }),
+      record: JSON.stringify(firstRecord(connection, params, traits)),
       ephemeral: traits.ephemeral,
       visibility: traits.visibility,
       ttlMs: traits.ttlMs ?? null,

@@ -20,6 +20,8 @@ import { createKnownMessages } from "./known-messages.ts";
 import { runtimeOf } from "./life.ts";
 import { createOpenRequests } from "./open-requests.ts";
 import { createOwnWork } from "./own-work.ts";
+import { createPolicyCalls } from "./policy-calls.ts";
+import { policyDeclares } from "./policy-tools.ts";
 import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
@@ -107,11 +109,18 @@ export const createSessionHost = (options: {
     onLeft: (runtime) => {
       forgetUnstored();
       openRequests.clear();
+      policyCalls.clear();
       ownWork.clear();
       services.places.leave(stay.resident);
       if (runtime !== undefined) services.residence.left(runtime, policy.sessions.hibernateAfterMs);
     },
-    declared: () => unite(attachments.map(({ declarations }) => declarations)),
+    declared: () => {
+      const { given } = upstream.held;
+      return unite([
+        ...attachments.map(({ declarations }) => declarations),
+        ...(given === undefined ? [] : [policyDeclares(given)]),
+      ]);
+    },
     async onMoved() {
       messages.learn(await store.messages.of(row.id));
     },
@@ -137,6 +146,7 @@ export const createSessionHost = (options: {
       (!atGate && turns.current !== undefined) ||
       calls.open > 0 ||
       openRequests.size > 0 ||
+      policyCalls.size > 0 ||
       ownWork.running ||
       intake.holding,
     hasTurn: () => turns.current !== undefined,
@@ -199,6 +209,20 @@ export const createSessionHost = (options: {
         log.warn({ session: row.id, method, error }, "a default answer was not taken"),
       );
     },
+  });
+
+  const policyCalls = createPolicyCalls({
+    given: () => upstream.held.given,
+    row,
+    webhooks: services.webhooks,
+    asking: () => ({
+      turnId: turns.current?.id ?? null,
+      user: turns.current?.sender.principal.user ?? null,
+    }),
+    call,
+    onIdle: () => stay.idleAgain(),
+    metrics,
+    log,
   });
 
   const settled = (): void => stay.settled(holders.leaveWhenIdle);
@@ -275,6 +299,7 @@ export const createSessionHost = (options: {
     attachments,
     turns,
     openRequests,
+    policyCalls,
     heldEnds,
     clientMessageId: messages.clientId,
     storeTurn:
@@ -391,7 +416,8 @@ export const createSessionHost = (options: {
       return change("session.provider.add", shown, () => upstream.held.foldProviders(shown));
     },
     registerInterest: (attachment, eventType) => registerInterest(attachment, eventType, call),
-    mayAnswer: openRequests.mayAnswer,
+    mayAnswer: (requestId, connection) =>
+      !policyCalls.owns(requestId) && openRequests.mayAnswer(requestId, connection),
     clientMessageId: messages.clientId,
     messages: messages.all,
     countTokens: turns.countTokens,

@@ -81,7 +81,7 @@ export const createUpstreamOpening = (options: {
         call(runtime, method, {
           // Each process has its own, and a session is not to look for an earlier one's.
           workingDirectory: runtime.inside.work,
-          ...upstreamParameters(policy, held.record.parameters, united, held.memory.credentials),
+          ...upstreamParameters(policy, held.record.parameters, united, held.memory.credentials, held.given),
           ...extra,
         });
       held.enter(runtime.inside);

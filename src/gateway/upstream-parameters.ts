@@ -1,10 +1,12 @@
 import type { Policy } from "../config/config.ts";
+import type { HttpSessions } from "../config/http-sessions.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, ModelRoute } from "../models/grant.ts";
 import { shieldClientProviders, shieldProvider } from "../models/shield.ts";
 import { enforceSessionParameters } from "../policy/session-parameters.ts";
 import { type HeldServers, revealServers, shieldServers } from "./mcp-secrets.ts";
+import { withPolicyMessage, withPolicyTools } from "./policy-tools.ts";
 
 /** What a client supplied that may never be written down: kept by the node that has the session, for as long as it lives here. */
 export interface Credentials {
@@ -33,16 +35,20 @@ export const takeCredentials = (
 const bringsProvider = (parameters: JsonObject): boolean =>
   parameters.provider !== undefined || parameters.providers !== undefined;
 
-/** The parameters with which a session is created or resumed in a runtime, whatever the client asked for. */
+/**
+ * The parameters with which a session is created or resumed in a runtime, whatever the client asked for. `given`: what
+ * the policy adds to this one.
+ */
 export const upstreamParameters = (
   policy: Policy,
   recorded: JsonObject,
   declared: JsonObject,
   credentials: Credentials,
+  given: HttpSessions | undefined,
 ): Record<string, unknown> => {
-  const parameters: Record<string, unknown> = {
-    ...enforceSessionParameters(policy, { ...revealServers(recorded, credentials.servers), ...declared }),
-  };
+  const asked = { ...revealServers(recorded, credentials.servers), ...declared };
+  const enforced = enforceSessionParameters(policy, given ? withPolicyMessage(given, asked) : asked);
+  const parameters = given ? withPolicyTools(given, enforced, asked) : { ...enforced };
   if (policy.model !== undefined) parameters.model ??= policy.model;
   if (policy.provider !== undefined && !bringsProvider(recorded) && !credentials.ownInference) {
     parameters.provider = shieldProvider(policy.provider).upstream;

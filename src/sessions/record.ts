@@ -34,6 +34,8 @@ export interface SessionRecord extends Settings {
     readonly clientName?: string;
     /** Has it been given its name, instead of one that the runtime made of its first message? */
     readonly named?: true;
+    /** Was it made over HTTP? Then it has what the policy gives to such sessions. */
+    readonly overHttp?: true;
   };
   readonly places?: Places;
 }

@@ -105,6 +105,7 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
       ...(options.allow?.all === true ? allowEverything : allowOfDefaults),
       ...options.allow,
     },
+    httpSessions: { tools: [], mcpServers: {} },
     ...options.policy,
   },
   tenants: {},

@@ -72,6 +72,7 @@ describe("the configuration", () => {
             mcp: { http: false, stdio: false },
             workingDirectories: [],
           },
+          httpSessions: { tools: [], mcpServers: {} },
         },
         tenants: {},
         runtimes: {

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { createEventIntake, type StoreTurn } from "../../../src/gateway/host-events.ts";
 import type { HostTurns } from "../../../src/gateway/host-turns.ts";
 import type { OpenRequests } from "../../../src/gateway/open-requests.ts";
+import type { PolicyCalls } from "../../../src/gateway/policy-calls.ts";
 import { shownEvent } from "../../../src/gateway/shown-event.ts";
 import type { Attachment, Connection, SessionHost } from "../../../src/gateway/vocabulary.ts";
 import { type Envelope, readEnvelope } from "../../../src/wire/envelope.ts";
@@ -74,6 +75,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
       opened: () => undefined,
       closed: () => undefined,
     } as Partial<OpenRequests> as OpenRequests,
+    policyCalls: { concerns: () => false, closed: () => undefined } as Partial<PolicyCalls> as PolicyCalls,
     heldEnds: {
       hold: (_attachment, tell) => tell(),
       release: () => undefined,

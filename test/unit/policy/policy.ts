@@ -27,6 +27,7 @@ export const policyWith = (allow: Partial<Allow> = {}): Policy => ({
     workingDirectories: [],
     ...allow,
   },
+  httpSessions: { tools: [], mcpServers: {} },
 });
 
 /** The error with which it is refused. */

@@ -3,12 +3,13 @@ import { SquadronError } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import type { Secret } from "../kernel/secret.ts";
 import { judgeCall } from "../policy/judge.ts";
+import { assertMayAsk } from "../policy/session-rights.ts";
 import { methodEntry } from "../wire/method-table.ts";
 import type { FairShare } from "./fair-share.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { localMethods } from "./local-methods.ts";
 import { createSession, hold } from "./opening.ts";
-import { callSession, heldSession, paramsWithin } from "./session-calls.ts";
+import { callSession, heldSession, paramsWithin, whilePart } from "./session-calls.ts";
 import { callUnit } from "./unit-calls.ts";
 import type { ClientLink, Connection } from "./vocabulary.ts";
 
@@ -114,18 +115,20 @@ export const createConnection = (options: ConnectionOptions): Connection => {
       guarded("session.send", async () => {
         services.admit();
         const judged = judgeCall(policy, "session.send", params);
-        const { host } = await heldSession(services, connection, judged.params.sessionId);
+        const held = await heldSession(services, connection, judged.params.sessionId, "session.send");
+        const { host, part } = held;
         const { sessionId: _name, ...message } = paramsWithin(
           connection,
           host,
           "session.send",
           judged.params,
         );
-        return host.send(connection, message, how);
+        assertMayAsk(part, message);
+        return whilePart(held, connection, host.send(connection, message, how));
       }),
     abort: (name, turnId) =>
       guarded("session.abort", async () => {
-        const { host } = await heldSession(services, connection, name);
+        const { host } = await heldSession(services, connection, name, "session.abort");
         return host.abort(connection, turnId);
       }),
     watch: (name) =>
@@ -133,7 +136,10 @@ export const createConnection = (options: ConnectionOptions): Connection => {
         const row = await services.store.sessions.byName(principal.tenant, principal.user, name);
         if (row === undefined)
           throw new SquadronError("session_not_found", `There is no session named ${name}.`);
-        await hold((await services.hosts.of(row)).watch(connection, name));
+        const host = await services.hosts.of(row);
+        if (host.access.partOf(principal) === undefined)
+          await services.hosts.partChanged(row.id, principal.user);
+        await hold(host.watch(connection, name));
       }),
     close() {
       closing ??= leaveAll();

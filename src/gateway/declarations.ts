@@ -1,6 +1,7 @@
 import { newId } from "../kernel/ids.ts";
 import type { Json, JsonObject } from "../kernel/json.ts";
 import { isObject } from "../kernel/json.ts";
+import type { Part } from "../policy/session-rights.ts";
 
 /** Parameters of create and resume that say what this one connection can do; all others belong to the session's record. */
 const flagNames = [
@@ -53,6 +54,19 @@ export const nothingDeclared: Declarations = {
 
 /** Whoever only watches wants to see answers grow. */
 export const watcherDeclares: Declarations = { ...nothingDeclared, flags: new Set(["streaming"]) };
+
+const seeing: readonly Flag[] = ["streaming", "includeSubAgentStreamingEvents"];
+const answering: readonly Flag[] = ["requestPermission", "requestUserInput", "requestElicitation"];
+
+/**
+ * What counts of a client's declarations: the founder's all; of another's what lets it see, and, if it may send, what
+ * lets it answer. Tools, commands, hooks and the like would be a part of the session.
+ */
+export const countedOf = (offered: Declarations, { role, founder }: Part): Declarations => {
+  if (founder) return offered;
+  const counted = role === "reader" ? seeing : [...seeing, ...answering];
+  return { ...nothingDeclared, flags: new Set(counted.filter((flag) => offered.flags.has(flag))) };
+};
 
 const listOf = (value: unknown): readonly JsonObject[] =>
   Array.isArray(value) ? value.filter((item): item is JsonObject => isObject(item)) : [];

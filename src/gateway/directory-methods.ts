@@ -1,6 +1,8 @@
 import { isObject, type Json, type JsonObject } from "../kernel/json.ts";
+import type { Principal } from "../kernel/principal.ts";
+import { assertMay, type Part } from "../policy/session-rights.ts";
 import { parseRecord } from "../sessions/record.ts";
-import type { OwnedSession } from "../store/store.ts";
+import type { OwnedSession, SessionName } from "../store/store.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { heldSession, sessionName } from "./session-calls.ts";
 import type { Attachment, Connection, Leaving } from "./vocabulary.ts";
@@ -18,8 +20,12 @@ export type LocalAnswer = (
 const time = (ms: number): string => new Date(ms).toISOString();
 
 /** A session as lists of the protocol show it. */
-export const describe = ({ name, createdAt, lastUsedAt, title, record }: OwnedSession): JsonObject => {
-  const { facts } = parseRecord(record);
+export const describe = (
+  { name, createdAt, lastUsedAt, title, record, owner }: OwnedSession,
+  { user }: Pick<Principal, "user">,
+): JsonObject => {
+  // The client and the directory are the founder's.
+  const facts = owner === user ? parseRecord(record).facts : {};
   return {
     sessionId: name,
     startTime: time(createdAt),
@@ -75,19 +81,27 @@ const leave =
     return { success: true };
   };
 
-/** Deletes one's own session of this name; false when there is none. */
+/** Deletes the session that the caller calls by this name; false when there is none. */
 const remove = async (services: GatewayServices, connection: Connection, name: string): Promise<boolean> => {
   const row = await named(services, connection, name);
-  return row !== undefined && removeBy(services.hosts.delete, services, connection, row);
+  if (row === undefined) return false;
+  assertMay(partIn(row, connection.principal), "owner", "deleting it");
+  return removeBy(services.hosts.delete, services, connection, row);
 };
 
-/** Deletes one's own session and tells the user's clients; false when `erase` did not. */
+export const partIn = ({ role, owner }: OwnedSession, { user }: Pick<Principal, "user">): Part => ({
+  role,
+  founder: owner === user,
+});
+
+/** Deletes the session and tells the clients of all who took part; false when `erase` did not. */
 export const removeBy = async (
   erase: (row: OwnedSession) => Promise<boolean>,
   services: GatewayServices,
   connection: Connection,
   row: OwnedSession,
 ): Promise<boolean> => {
+  const names = await services.store.sessions.namesOf(row.id);
   if (!(await erase(row))) return false;
   if (row.ephemeral) return true;
   services.audit.record(connection.principal, {
@@ -95,10 +109,18 @@ export const removeBy = async (
     target: row.publicId,
     outcome: "ok",
   });
-  for (const other of services.connectionsOf(connection.principal)) {
-    other.link.notify("session.lifecycle", { type: "session.deleted", sessionId: row.name });
-  }
+  tellDeleted(services, names);
   return true;
+};
+
+/** Tells the clients of everybody who took part in a session, by each one's own name for it, that it is no more. */
+export const tellDeleted = (
+  { connectionsOf }: Pick<GatewayServices, "connectionsOf">,
+  names: readonly SessionName[],
+): void => {
+  for (const { name, ...who } of names)
+    for (const { link } of connectionsOf(who))
+      link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
 };
 
 /** A list of sessions' names as a client gives it. */
@@ -115,7 +137,7 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
     return {};
   },
   "sessions.save": async (services, connection, params) => {
-    await heldSession(services, connection, params.sessionId);
+    await heldSession(services, connection, params.sessionId, "sessions.save");
     return {};
   },
 
@@ -138,10 +160,12 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   },
 
   "session.list": async (services, connection, { filter }) => ({
-    sessions: (await mine(services, connection)).map(describe).filter((session) => matches(session, filter)),
+    sessions: (await mine(services, connection))
+      .map((row) => describe(row, connection.principal))
+      .filter((session) => matches(session, filter)),
   }),
   "sessions.list": async (services, connection) => ({
-    sessions: (await mine(services, connection)).map(describe),
+    sessions: (await mine(services, connection)).map((row) => describe(row, connection.principal)),
   }),
   "sessions.listNonEmptySessionIds": async (services, connection, { limit }) => {
     const names = (await mine(services, connection))
@@ -163,11 +187,11 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
   },
   "session.getMetadata": async (services, connection, params) => {
     const row = await named(services, connection, params.sessionId);
-    return row === undefined ? {} : { session: describe(row) };
+    return row === undefined ? {} : { session: describe(row, connection.principal) };
   },
   "sessions.getMetadata": async (services, connection, params) => {
     const row = await named(services, connection, params.sessionId);
-    return row === undefined ? {} : { session: describe(row) };
+    return row === undefined ? {} : { session: describe(row, connection.principal) };
   },
   "session.getLastId": async (services, connection) => {
     const [last] = await mine(services, connection);

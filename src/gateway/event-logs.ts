@@ -1,10 +1,12 @@
 import type { Clock } from "../kernel/clock.ts";
+import type { SquadronError } from "../kernel/errors.ts";
 import { readStoredEvents, type StoredEvents } from "../sessions/stored-events.ts";
 import type { KnownMessage, SessionRow, Store } from "../store/store.ts";
 import { sessionDeleted } from "./deleted.ts";
 import { createEventLog, type EventLog } from "./event-log.ts";
 import type { EventPosition } from "./event-position.ts";
 import { type EventReader, openEventReader } from "./event-reader.ts";
+import { noLongerPart } from "./session-access.ts";
 import { shownEvent } from "./shown-event.ts";
 import type { SessionHost } from "./vocabulary.ts";
 
@@ -19,13 +21,19 @@ export interface EventLogs {
   release(session: string): void;
   /** It is no more. */
   deleted(session: string): void;
+  /** The user takes no part in it any more. */
+  expel(session: string, user: string): void;
   /**
    * Opens a way through what the session tells, see `openEventReader`. It wakes no session and keeps none awake. Rejects
-   * with `session_deleted` as well.
+   * with `session_deleted` as well, and with `forbidden` when the user takes no part in it any more.
    */
   read(
-    row: Named,
+    row: Named & Pick<SessionRow, "tenant">,
     options: {
+      /** Who reads. */
+      readonly user: string;
+      /** Called when that user takes no part in the session any more: nothing of it may be read from then on. */
+      readonly onExpelled: (reason: SquadronError) => void;
       readonly position: EventPosition | undefined;
       readonly listener: () => void;
       readonly signal: AbortSignal;
@@ -37,6 +45,7 @@ export interface EventLogs {
 interface Kept {
   readonly log: EventLog;
   isHeld: boolean;
+  readonly readers: Set<{ readonly user: string; expel(): void }>;
   reading: { readonly revision: number; readonly events: Promise<StoredEvents> } | undefined;
 }
 
@@ -65,7 +74,7 @@ export const createEventLogs = (options: {
       show: (event) => shown(row, event, new Map()),
       onQuiet: () => forget(row.id),
     });
-    const made: Kept = { log, isHeld: false, reading: undefined };
+    const made: Kept = { log, isHeld: false, reading: undefined, readers: new Set() };
     logs.set(row.id, made);
     return made;
   };
@@ -98,14 +107,27 @@ export const createEventLogs = (options: {
       logs.get(session)?.log.end(sessionDeleted());
       logs.delete(session);
     },
-    async read(row, { position, listener, signal }) {
+    expel(session, user) {
+      for (const reader of [...(logs.get(session)?.readers ?? [])]) if (reader.user === user) reader.expel();
+    },
+    async read(row, { user, onExpelled, position, listener, signal }) {
       const kept = of(row);
+      const expelled = new AbortController();
+      const entry = {
+        user,
+        expel(): void {
+          const reason = noLongerPart();
+          expelled.abort(reason);
+          onExpelled(reason);
+        },
+      };
+      kept.readers.add(entry);
       let known: ReadonlyMap<string, KnownMessage> = new Map();
       const reader = await openEventReader({
         log: kept.log,
         position,
         listener,
-        signal,
+        signal: AbortSignal.any([signal, expelled.signal]),
         async readStored() {
           const stored = await readTogether(row.id, kept);
           // In this order: nothing is in the history of which it is not known.
@@ -113,11 +135,19 @@ export const createEventLogs = (options: {
           return stored;
         },
         show: (event) => shown(row, event, known),
+      }).catch((error: unknown) => {
+        kept.readers.delete(entry);
+        throw error;
       });
-      // The log of a session that is deleted after this is ended.
-      if ((await store.sessions.byId(row.id)) !== undefined) return reader;
-      reader.close();
-      throw sessionDeleted();
+      const close = (): void => {
+        kept.readers.delete(entry);
+        reader.close();
+      };
+      // The log of a session that is deleted after this is ended, and a reader who is removed is expelled.
+      const found = await store.sessions.byPublicId(row.publicId, row.tenant, user);
+      if (found !== undefined && !expelled.signal.aborted) return { ...reader, close };
+      close();
+      throw (await store.sessions.byId(row.id)) === undefined ? sessionDeleted() : noLongerPart();
     },
   };
 };

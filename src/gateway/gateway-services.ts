@@ -4,6 +4,7 @@ import type { ClientInference } from "./client-inference.ts";
 import type { HostServices } from "./host-services.ts";
 import type { Hosts } from "./hosts.ts";
 import type { LaunchProviders } from "./launch-providers.ts";
+import type { Participants } from "./participants.ts";
 import type { RequestOwners } from "./request-owners.ts";
 import type { SessionQuota } from "./session-quota.ts";
 import type { Connection } from "./vocabulary.ts";
@@ -16,6 +17,7 @@ export interface GatewayServices
   readonly inference: ClientInference;
   readonly launchProviders: LaunchProviders;
   readonly audit: AuditTrail;
+  readonly participants: Participants;
   readonly quota: SessionQuota;
   /** Version of the runtime that this node starts. */
   readonly runtimeVersion: string;

@@ -24,6 +24,7 @@ import type { HostServices } from "./host-services.ts";
 import { createHosts } from "./hosts.ts";
 import { createKeyConnections } from "./key-connections.ts";
 import { createLaunchProviders } from "./launch-providers.ts";
+import { createParticipants } from "./participants.ts";
 import { createRequestOwners } from "./request-owners.ts";
 import { type ResumedQueues, resumeQueues } from "./resumed-queues.ts";
 import { createRuntimeService } from "./runtime-service.ts";
@@ -161,6 +162,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     inference,
     requests,
     audit,
+    participants: createParticipants({ store, hosts, audit, clock }),
     quota: createSessionQuota(store),
     githubRoutes: options.githubRoutes,
     runtimeVersion: options.runtimeVersion,

@@ -1,8 +1,10 @@
 import type { OnBusy, Policy } from "../config/config.ts";
+import { withDeadline } from "../kernel/deadline.ts";
 import { type ErrorCode, SquadronError, toSquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
+import { assertMay } from "../policy/session-rights.ts";
 import { KeyUsed } from "../sessions/key-used.ts";
 import type { Turn } from "../sessions/turn.ts";
 import type { SessionRow } from "../store/store.ts";
@@ -11,6 +13,7 @@ import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { KnownMessages } from "./known-messages.ts";
+import type { SessionAccess } from "./session-access.ts";
 import { admitTurn } from "./turn-admission.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner } from "./turn-runner.ts";
@@ -24,6 +27,8 @@ export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" |
   abort(by: Connection, turnId?: string): Promise<Aborted>;
   /** Runs what an earlier holder of the session had promised to run. */
   resume(): Promise<void>;
+  /** Takes back what waits of a user's; `all`: aborts the user's running turn, too. */
+  expel(user: string, which: "waiting" | "all"): Promise<void>;
   /** Has this connection ever sent a message in this session? */
   hasAsked(connection: Connection): boolean;
   /** Tells every client that what ran has ended, when the runtime cannot say so and it was no turn of the queue. */
@@ -34,6 +39,9 @@ export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" |
   readonly spent: string | undefined;
 }
 
+/** How long a runtime may take to hear that a turn is to end. */
+const expelWithinMs = 5_000;
+
 /** What a message is refused with that has not got into the queue. */
 const untaken: ReadonlySet<ErrorCode> = new Set(["busy", "queue_full", "forbidden", "draining"]);
 
@@ -42,6 +50,7 @@ export const createHostTurns = (options: {
   readonly policy: Policy;
   readonly row: SessionRow;
   readonly attachments: readonly Attachment[];
+  readonly access: SessionAccess;
   /** Calls the session's runtime; `before`, when it is awake. */
   readonly call: (
     method: string,
@@ -126,6 +135,8 @@ export const createHostTurns = (options: {
 
   const runner = createTurnRunner({
     clock,
+    assertMaySend: ({ principal }) =>
+      assertMay(options.access.assertPart(principal), "writer", "sending messages"),
     accepted: options.rows.accepted,
     begun: async (turn) => {
       await options.mayBegin();
@@ -268,6 +279,13 @@ export const createHostTurns = (options: {
         if (!runner.asks(sender))
           announce(attachmentsOf(sender), "The message was taken back before it was answered.");
       return { turns, foreign: running !== undefined && !isOwn(by, running) };
+    },
+    async expel(user, which) {
+      const running = which === "waiting" ? runner.current : undefined;
+      const over = runner.abort((turn) => turn.sender.principal.user === user && turn !== running);
+      await withDeadline(over, { clock, ms: expelWithinMs, what: "The end of a turn" }).catch((error) =>
+        log.warn({ session, error }, "a turn of a user who was removed could not be aborted"),
+      );
     },
     async resume() {
       runner.restore(await options.rows.claim(clock.monotonic()));

@@ -8,6 +8,7 @@ import { sessionDeleted, unlessDeleted } from "./deleted.ts";
 import { createEventLogs, type EventLogs } from "./event-logs.ts";
 import { createGuests, type Visitor } from "./guests.ts";
 import type { HostServices } from "./host-services.ts";
+import { createKeyedOrder } from "./keyed-order.ts";
 import { createLivePlaces } from "./live-places.ts";
 import { createPresence, type Presence } from "./presence.ts";
 import { createResidence } from "./residence.ts";
@@ -20,8 +21,10 @@ export interface Hosts {
   of(row: SessionRow): Promise<SessionHost>;
   find(sessionId: string): SessionHost | undefined;
   list(): readonly SessionHost[];
-  /** Gives the owner's session another name. Connections that are attached keep the one that they used. */
-  rename(row: OwnedSession, name: string): Promise<"renamed" | "name_taken" | "not_found">;
+  /** Gives the session another name of this user's. Connections that are attached keep the one that they used. */
+  rename(row: OwnedSession, user: string, name: string): Promise<"renamed" | "name_taken" | "not_found">;
+  /** What the store says of a user's part in a session has changed, see `SessionHost.changePart`. */
+  partChanged(sessionId: string, user: string): Promise<void>;
   /**
    * Removes the session from its runtime, from disk and from the store; false when another did so before. Rejects with
    * `held_elsewhere`.
@@ -78,12 +81,8 @@ export const createHosts = (options: {
   const guests = createGuests({ clock, fleet, holdings, places, residence });
   const eventLogs = createEventLogs({ clock, store, hostOf: (session) => opened.get(session) });
   const presence = createPresence({ clock, log, store, hostOf: (session) => opened.get(session) });
+  const partChanges = createKeyedOrder();
   const services: HostServices = { ...options.services, places, residence, eventLogs, presence };
-
-  const ownersName = async ({ id, tenant, owner }: SessionRow): Promise<string> => {
-    const names = await store.sessions.namesOf(id);
-    return names.find((one) => one.tenant === tenant && one.user === owner)?.name ?? "";
-  };
 
   /** The caller read its row before it knew that there is no host: since then one may have changed or deleted the session. */
   const make = async (id: string): Promise<SessionHost> => {
@@ -92,7 +91,7 @@ export const createHosts = (options: {
     const host = createSessionHost({
       services,
       row,
-      name: await ownersName(row),
+      names: await store.sessions.namesOf(row.id),
       policy: policyWithin(policyOf(row.tenant), row.isolation),
       messages: await store.messages.of(row.id),
       onUnused: () => {
@@ -172,12 +171,21 @@ export const createHosts = (options: {
     deleteUnused: (row) => held(row, () => remove(row, isUnused), 0),
     find: (sessionId) => opened.get(sessionId),
     list: () => [...opened.values()],
-    async rename(row, name) {
-      const renamed = await store.sessions.rename(row.tenant, row.owner, row.name, name);
+    async rename(row, user, name) {
+      const renamed = await store.sessions.rename(row.tenant, user, row.name, name);
       const host = opened.get(row.id);
-      if (renamed === "renamed" && host !== undefined) host.name = name;
+      if (renamed === "renamed" && host !== undefined && user === row.owner) host.name = name;
       return renamed;
     },
+    partChanged: (sessionId, user) =>
+      partChanges.run(sessionId, async () => {
+        const row = await store.sessions.byId(sessionId);
+        if (row === undefined) return;
+        const names = await store.sessions.namesOf(sessionId);
+        const role = names.find((one) => one.user === user)?.role ?? null;
+        if (role === null) eventLogs.expel(sessionId, user);
+        await (await unlessDeleted(of(row)))?.changePart(user, role);
+      }),
     delete: (row) => held(row, () => remove(row, () => true)),
     async discard(row) {
       await remove(row, ({ created, attachments }) => !created && attachments.length === 0);

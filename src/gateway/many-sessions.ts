@@ -1,7 +1,8 @@
 import { isObject, type JsonObject } from "../kernel/json.ts";
+import type { Principal } from "../kernel/principal.ts";
 import { parseRecord } from "../sessions/record.ts";
 import type { OwnedSession } from "../store/store.ts";
-import { describe, type LocalAnswer, mine, named, namesIn, removeBy } from "./directory-methods.ts";
+import { describe, type LocalAnswer, mine, named, namesIn, partIn, removeBy } from "./directory-methods.ts";
 
 const dayMs = 86_400_000;
 
@@ -14,8 +15,12 @@ const likeness = (session: JsonObject, wanted: Readonly<Record<string, unknown>>
 };
 
 /** What the caller has said of a session, and beside it what is known of the session. */
-const enriched = (given: Readonly<Record<string, unknown>>, row: OwnedSession): JsonObject => {
-  const { summary, name, context } = describe(row);
+const enriched = (
+  given: Readonly<Record<string, unknown>>,
+  row: OwnedSession,
+  principal: Principal,
+): JsonObject => {
+  const { summary, name, context } = describe(row, principal);
   return {
     ...(summary !== undefined && { summary }),
     ...(name !== undefined && { name }),
@@ -39,7 +44,7 @@ export const manySessionsMethods: Readonly<Record<string, LocalAnswer>> = {
     const wanted = isObject(context) ? context : {};
     const sessions = await mine(services, connection);
     const best = sessions
-      .map((row) => ({ row, score: likeness(describe(row), wanted) }))
+      .map((row) => ({ row, score: likeness(describe(row, connection.principal), wanted) }))
       .reduce<{ row: OwnedSession; score: number } | undefined>(
         (first, one) => (first === undefined || one.score > first.score ? one : first),
         undefined,
@@ -55,7 +60,8 @@ export const manySessionsMethods: Readonly<Record<string, LocalAnswer>> = {
     for (const given of Array.isArray(sessions) ? sessions : []) {
       const row = isObject(given) ? await named(services, connection, given.sessionId) : undefined;
       if (!isObject(given) || row === undefined) shown.push(given);
-      else if (row.title !== null || given.name !== undefined) shown.push(enriched(given, row));
+      else if (row.title !== null || given.name !== undefined)
+        shown.push(enriched(given, row, connection.principal));
     }
     return { sessions: shown };
   },
@@ -69,6 +75,7 @@ export const manySessionsMethods: Readonly<Record<string, LocalAnswer>> = {
     let freedBytes = 0;
     for (const row of await mine(services, connection)) {
       const { name } = row;
+      if (!partIn(row, connection.principal).founder) continue;
       if (!(row.lastUsedAt <= before) || excluded.has(name)) continue;
       if (services.hosts.isInUse(row.id) || (includeNamed !== true && wasNamed(row))) {
         result.skipped.push(name);

@@ -11,6 +11,7 @@ import { splitParameters } from "./declarations.ts";
 import { unlessDeleted } from "./deleted.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { githubTokenOf } from "./github-token.ts";
+import { ignoredIn, tellIgnored } from "./ignored-parameters.ts";
 import { sessionName } from "./session-calls.ts";
 import { takeCredentials } from "./upstream-parameters.ts";
 import type { Attachment, Connection, NewSessionTraits, Opening } from "./vocabulary.ts";
@@ -96,6 +97,7 @@ const open = async (
   kind: Opening["kind"],
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
+  if (row.owner !== connection.principal.user) return join(services, connection, name, row, kind, params);
   const policy = policyWithin(connection.policy, row.isolation);
   const parameters = judgeAgain(connection.policy, policy, `session.${kind}`, params);
   const host = await services.hosts.of(row);
@@ -117,9 +119,43 @@ const open = async (
   return { ...result, sessionId: name, nativeSessionId: name };
 };
 
+/** A session that somebody else has founded: its record stays as it is, and the answer says what was asked for in vain. */
+const join = async (
+  services: GatewayServices,
+  connection: Connection,
+  name: string,
+  row: SessionRow,
+  kind: Opening["kind"],
+  parameters: Readonly<Record<string, unknown>>,
+): Promise<JsonObject> => {
+  const { principal } = connection;
+  const host = await services.hosts.of(row);
+  if (host.access.partOf(principal) === undefined) await services.hosts.partChanged(row.id, principal.user);
+  const { attachment, result } = await host.open(connection, name, {
+    kind,
+    parameters,
+    githubToken: undefined,
+    ownInference: false,
+  });
+  await hold(attachment);
+  services.useLedger.used(row.id, 0, 0);
+  services.log.info({ session: row.id, connection: connection.id, role: attachment.role }, "session joined");
+  const ignoredParameters = ignoredIn(parameters);
+  tellIgnored(services, connection, name, ignoredParameters);
+  const { capabilities } = result;
+  return {
+    sessionId: name,
+    nativeSessionId: name,
+    ...(capabilities !== undefined && { capabilities }),
+    role: attachment.role,
+    ignoredParameters,
+  };
+};
+
 /** Notes the attachment with its connection; one that has closed meanwhile leaves at once. */
 export const hold = async (attachment: Attachment): Promise<void> => {
   const { connection, host, name } = attachment;
+  host.access.assertPart(connection.principal);
   if (connection.open) {
     // The order is that in which sessions were opened.
     connection.attachments.delete(name);
@@ -155,10 +191,10 @@ export const resumeSession = async (
   connection: Connection,
   params: Readonly<Record<string, unknown>>,
 ): Promise<JsonObject> => {
-  refuseTokenBesideProvider(connection, "resume", params);
   const name = sessionName(params.sessionId);
   const { tenant, user } = connection.principal;
   const row = await services.store.sessions.byName(tenant, user, name);
+  if (row?.owner === undefined || row.owner === user) refuseTokenBesideProvider(connection, "resume", params);
   const opened = row && (await unlessDeleted(open(services, connection, name, row, "resume", params)));
   if (opened === undefined)
     throw new SquadronError("session_not_found", `Failed to load session events: Session not found: ${name}`);

@@ -1,4 +1,5 @@
 import { isObject } from "../kernel/json.ts";
+import type { Part } from "../policy/session-rights.ts";
 import type { Turn } from "../sessions/turn.ts";
 import type { Connection, Sender, SessionHost } from "./vocabulary.ts";
 
@@ -28,24 +29,36 @@ export const pendingItems = async (host: SessionHost): Promise<unknown> => {
   };
 };
 
-/** Takes back what this client added last. */
-export const removeMostRecent = async (host: SessionHost, by: Connection): Promise<unknown> => {
+/** The same for one who is not to see what others say before it is said. */
+export const ownPendingItems = async (host: SessionHost, { principal }: Connection): Promise<unknown> => ({
+  items: host.waiting.filter(({ sender }) => sender.principal.user === principal.user).map(itemOf),
+  steeringMessages: [],
+});
+
+/** Takes back what this client added last; what the runtime has waiting is the session's, so its founder's. */
+export const removeMostRecent = async (
+  host: SessionHost,
+  by: Connection,
+  { founder }: Part,
+): Promise<unknown> => {
   const own = host.waiting.filter(({ sender }) => sender === by);
   const last = own.toSorted((one, other) => one.queuedAt - other.queuedAt).at(-1);
   if (last !== undefined) {
     await host.abort(by, last.id);
     return { removed: true };
   }
+  if (!founder) return { removed: false };
   const { removed } = await askRuntime(host, "session.queue.removeMostRecent");
   if (removed === true) host.unsteered("last");
   return { removed: removed === true };
 };
 
-/** Takes back all that this client has waiting, and what the runtime has. */
-export const clearQueue = async (host: SessionHost, by: Connection): Promise<unknown> => {
+/** Takes back all that this client has waiting, and for the founder what the runtime has. */
+export const clearQueue = async (host: SessionHost, by: Connection, { founder }: Part): Promise<unknown> => {
   // All at once: one that began meanwhile would be aborted while it runs.
   const own = host.waiting.filter(({ sender }) => sender === by);
   await Promise.all(own.map(({ id }) => host.abort(by, id)));
+  if (!founder) return null;
   await askRuntime(host, "session.queue.clear");
   host.unsteered("all");
   return null;

@@ -2,8 +2,9 @@ import type { Clock } from "../kernel/clock.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Log } from "../telemetry/log.ts";
-import { type Declarations, splitParameters, watcherDeclares } from "./declarations.ts";
+import { countedOf, type Declarations, splitParameters, watcherDeclares } from "./declarations.ts";
 import type { InOrder } from "./in-order.ts";
+import type { SessionAccess } from "./session-access.ts";
 import type { SessionStay } from "./session-stay.ts";
 import type { SessionUpstream } from "./session-upstream.ts";
 import type { Attachment, Connection, Opening, SessionHost } from "./vocabulary.ts";
@@ -13,6 +14,10 @@ export interface SessionAttachments {
   open: SessionHost["open"];
   watch: SessionHost["watch"];
   detach: SessionHost["detach"];
+  /** Takes the user's attachments from them at once; gives them back, for their clients to be told. */
+  expel(user: string): readonly Attachment[];
+  /** What counts of the user's declarations is another thing in another role. */
+  roleChanged(user: string): void;
   /** The attachment whose client last said what the session is resumed with. */
   readonly recordWriter: Attachment | undefined;
   /** The last client that left spoke the SDK's protocol: the session leaves memory when idle, as on a bare runtime. */
@@ -31,6 +36,7 @@ export const createSessionAttachments = (options: {
   /** Kept here, read by others. */
   readonly attachments: Attachment[];
   readonly host: () => SessionHost;
+  readonly access: SessionAccess;
   readonly upstream: SessionUpstream;
   readonly stay: SessionStay;
   readonly inOrder: InOrder;
@@ -59,11 +65,14 @@ export const createSessionAttachments = (options: {
     attachments.find((attachment) => attachment.connection === connection);
 
   const attach = (connection: Connection, name: string, declarations: Declarations): Attachment => {
+    const part = options.access.assertPart(connection.principal);
     const attachment: Attachment = {
       connection,
       host: options.host(),
       name,
-      declarations,
+      ...part,
+      offered: declarations,
+      declarations: countedOf(declarations, part),
       interests: new Map(),
     };
     const earlier = attachmentOf(connection);
@@ -75,6 +84,10 @@ export const createSessionAttachments = (options: {
   };
 
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
+    if (!attachment.founder) {
+      await upstream.wake();
+      return upstream.refresh();
+    }
     const trace = pick(opening.parameters, ["traceparent", "tracestate"]);
     if (opening.kind === "create" && upstream.created) {
       upstream.held.lend(opening.githubToken);
@@ -89,6 +102,19 @@ export const createSessionAttachments = (options: {
       ...trace,
       ...pick(opening.parameters, ["disableResume", "continuePendingWork"]),
     });
+  };
+
+  /** The runtime learns it soon; nobody waits for that. */
+  const declaredChanged = (): void => {
+    const tellRuntime = async (): Promise<void> => {
+      if (attachments.length > 0) await upstream.refresh();
+      else stay.sleepLater();
+    };
+    inOrder
+      .run(tellRuntime)
+      .catch((error) =>
+        log.warn({ session: options.host().row.id, error }, "a runtime kept old declarations"),
+      );
   };
 
   return {
@@ -125,7 +151,8 @@ export const createSessionAttachments = (options: {
       inOrder.run(async () => {
         if (!attachments.includes(attachment)) return;
         const last = attachments.length === 1;
-        if (last) {
+        // What a participant leaves behind goes on as the founder has left it.
+        if (last && attachment.founder) {
           leaveWhenIdle = attachment.connection.link.kind === "sdk";
           if (leaveWhenIdle && !options.hasTurn()) {
             await withDeadline(options.changed(), {
@@ -147,6 +174,25 @@ export const createSessionAttachments = (options: {
         if (!last) return upstream.refresh();
         stay.sleepLater();
       }),
+    expel(user) {
+      const theirs = attachments.filter(({ connection }) => connection.principal.user === user);
+      for (const attachment of theirs) {
+        remove(attachment);
+        const { connection, name } = attachment;
+        if (connection.attachments.get(name) === attachment) connection.attachments.delete(name);
+      }
+      if (theirs.length > 0) declaredChanged();
+      return theirs;
+    },
+    roleChanged(user) {
+      const theirs = attachments.filter(({ connection }) => connection.principal.user === user);
+      for (const attachment of theirs) {
+        const part = options.access.assertPart(attachment.connection.principal);
+        attachment.role = part.role;
+        attachment.declarations = countedOf(attachment.offered, part);
+      }
+      if (theirs.length > 0) declaredChanged();
+    },
     get recordWriter() {
       return recordWriter;
     },

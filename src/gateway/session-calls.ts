@@ -1,6 +1,8 @@
 import { SquadronError } from "../kernel/errors.ts";
+import { newId } from "../kernel/ids.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import { type Judgement, judgeAgain } from "../policy/judge.ts";
+import { assertMay, assertMayAsk, neededFor, type Part } from "../policy/session-rights.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
 import { RawJson } from "../wire/peer.ts";
 import { answered } from "./crossed-end.ts";
@@ -8,8 +10,9 @@ import { rewriteEvent } from "./event-ids.ts";
 import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
+import { tellIgnored } from "./ignored-parameters.ts";
 import { answerMethods } from "./open-requests.ts";
-import { clearQueue, pendingItems, removeMostRecent } from "./queue-calls.ts";
+import { clearQueue, ownPendingItems, pendingItems, removeMostRecent } from "./queue-calls.ts";
 import { admitTurn } from "./turn-admission.ts";
 import { beginsTurn, mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
@@ -19,6 +22,8 @@ interface Held {
   readonly name: string;
   readonly host: SessionHost;
   readonly attachment: Attachment | undefined;
+  /** What the connection's user is in it. */
+  readonly part: Part;
 }
 
 const notFound = (name: string): SquadronError =>
@@ -34,20 +39,60 @@ export const sessionName = (value: unknown): string => {
   return value;
 };
 
-/** The session that this connection means: one that it is attached to, or one of its user's that is live. */
-export const heldSession = async (
+const hostNamed = async (
   services: GatewayServices,
   connection: Connection,
-  value: unknown,
-): Promise<Held> => {
-  const name = sessionName(value);
-  const attachment = connection.attachments.get(name);
-  if (attachment !== undefined) return { name, host: attachment.host, attachment };
+  name: string,
+): Promise<SessionHost> => {
+  const attached = connection.attachments.get(name);
+  if (attached !== undefined) return attached.host;
   const { tenant, user } = connection.principal;
   const owned = await services.store.sessions.byName(tenant, user, name);
   const host = owned === undefined ? undefined : services.hosts.find(owned.id);
   if (host === undefined || (host.life !== "live" && host.attachments.length === 0)) throw notFound(name);
-  return { name, host, attachment: undefined };
+  return host;
+};
+
+/** Nodes do not tell each other of changes: another one may have made one that this one has not heard of. */
+const partInStore = async (
+  services: GatewayServices,
+  { principal: { tenant, user } }: Connection,
+  { row, access }: SessionHost,
+): Promise<Part | undefined> => {
+  const known = access.partOf({ tenant, user });
+  if (known?.founder === true || row.ephemeral) return known;
+  const stored = await services.store.sessions.byPublicId(row.publicId, tenant, user);
+  if (stored?.role !== known?.role) await services.hosts.partChanged(row.id, user);
+  return access.partOf({ tenant, user });
+};
+
+/**
+ * The session that this connection means for a call of this method: one that it is attached to, or one of its user's that
+ * is live. Rejects with `session_not_found`, and with `forbidden` when the user's part in it does not allow the method.
+ */
+export const heldSession = async (
+  services: GatewayServices,
+  connection: Connection,
+  value: unknown,
+  method: string,
+): Promise<Held> => {
+  const name = sessionName(value);
+  const host = await hostNamed(services, connection, name);
+  const part = await partInStore(services, connection, host);
+  if (part === undefined) throw notFound(name);
+  assertMay(part, neededFor(method), method);
+  return { name, host, attachment: connection.attachments.get(name), part };
+};
+
+/** The work's answer, unless its user has been removed from the session meanwhile. */
+export const whilePart = async <T>(
+  { host }: Held,
+  { principal }: Connection,
+  work: Promise<T>,
+): Promise<T> => {
+  const answer = await work;
+  host.access.assertPart(principal);
+  return answer;
 };
 
 /** The parameters as the policy allows them for this session, which keeps the isolation that it was made with. */
@@ -63,39 +108,62 @@ export const paramsWithin = (
 export const onlyReads = (method: string): boolean =>
   /\.(get|list|read|is|has|check|search|preview|validate|discover|browse)\w*$/.test(method);
 
-type Answer = (held: Held, params: Record<string, unknown>, connection: Connection) => Promise<unknown>;
+type Answer = (
+  held: Held,
+  params: Record<string, unknown>,
+  connection: Connection,
+  services: GatewayServices,
+) => Promise<unknown>;
 
 /** Calls that are more to us than bytes to pass on. */
 const special: Readonly<Record<string, Answer>> = {
-  "session.send": async ({ host }, params, connection) => {
+  "session.send": async ({ host, part }, params, connection) => {
+    assertMayAsk(part, params);
     const crossed = host.mayCrossEnd(connection);
     const sent = await host.send(connection, params, { answer: "taken" });
     if (crossed) await answered(sent);
     return { messageId: sent.messageId };
   },
-  "session.abort": async ({ host }, params, connection) => {
-    if (host.turn === undefined && host.waiting.length === 0)
+  "session.abort": async ({ host, part }, params, connection) => {
+    // What runs then is the session's own, such as a task in the background.
+    if (host.turn === undefined && host.waiting.length === 0 && part.founder)
       return new RawJson((await host.call("session.abort", params)).resultBytes());
     const { turns, foreign } = await host.abort(connection);
     return foreign && turns.length === 0
       ? { success: false, error: "The turn that runs is another's, who alone may abort it." }
       : { success: true };
   },
-  "session.queue.pendingItems": ({ host }) => pendingItems(host),
-  "session.queue.removeMostRecent": ({ host }, _params, connection) => removeMostRecent(host, connection),
-  "session.queue.clear": ({ host }, _params, connection) => clearQueue(host, connection),
-  "session.options.update": async ({ host }, params) =>
-    new RawJson((await host.updateOptions(params as JsonObject)).resultBytes()),
+  "session.queue.pendingItems": ({ host, part }, _params, connection) =>
+    part.founder ? pendingItems(host) : ownPendingItems(host, connection),
+  "session.queue.removeMostRecent": ({ host, part }, _params, connection) =>
+    removeMostRecent(host, connection, part),
+  "session.queue.clear": ({ host, part }, _params, connection) => clearQueue(host, connection, part),
+  "session.options.update": async ({ host, part, name }, params, connection, services) => {
+    if (part.founder) return new RawJson((await host.updateOptions(params as JsonObject)).resultBytes());
+    const ignoredParameters = Object.keys(params);
+    tellIgnored(services, connection, name, ignoredParameters);
+    return { success: false, ignoredParameters };
+  },
   "session.provider.add": async ({ host }, params) =>
     new RawJson((await host.addProviders(params as JsonObject)).resultBytes()),
-  "session.eventLog.registerInterest": async ({ host, attachment }, params) => {
+  "session.eventLog.registerInterest": async (
+    { host, attachment, part, name },
+    params,
+    connection,
+    services,
+  ) => {
+    if (!part.founder) {
+      tellIgnored(services, connection, name, ["eventType"]);
+      return { handle: newId("interest") };
+    }
     const frame =
       attachment === undefined
         ? await host.call("session.eventLog.registerInterest", params)
         : await host.registerInterest(attachment, String(params.eventType));
     return new RawJson(frame.resultBytes());
   },
-  "session.eventLog.releaseInterest": async ({ host, attachment }, params) => {
+  "session.eventLog.releaseInterest": async ({ host, attachment, part }, params) => {
+    if (!part.founder) return { success: true };
     const handle = String(params.handle);
     const interest = attachment?.interests.get(handle);
     attachment?.interests.delete(handle);
@@ -114,9 +182,19 @@ const begins: ReadonlySet<string> = new Set(["session.send", "sessions.fork"]);
 export const callSession = async (
   services: GatewayServices,
   connection: Connection,
+  judgement: Judgement,
+): Promise<unknown> => {
+  const { entry, params } = judgement;
+  const held = await heldSession(services, connection, params.sessionId, entry.method);
+  return whilePart(held, connection, callHeld(services, connection, held, judgement));
+};
+
+const callHeld = async (
+  services: GatewayServices,
+  connection: Connection,
+  held: Held,
   { entry, params: judged }: Judgement,
 ): Promise<unknown> => {
-  const held = await heldSession(services, connection, judged.sessionId);
   const { sessionId: _name, ...rest } = paramsWithin(connection, held.host, entry.method, judged);
   const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
   if (begins.has(entry.method) || (mayBegin(entry.method) && !reads)) services.admit();
@@ -127,7 +205,7 @@ export const callSession = async (
   if (entry.method === "sessions.fork") return forkSession(services, connection, held.host, rest);
   if (entry.method === "session.shell.exec") return services.shells.exec(connection, held.host, rest);
   const answer = special[entry.method];
-  if (answer !== undefined) return answer(held, rest, connection);
+  if (answer !== undefined) return answer(held, rest, connection, services);
 
   let upstream: unknown = rest;
   for (const path of entry.ids.params) {
@@ -149,7 +227,7 @@ export const callSession = async (
   return result;
 };
 
-/** Other sessions that a parameter names must be the caller's own as well. */
+/** Other sessions that a parameter names must have been founded by the caller. */
 export const withForeignIds = async (
   services: GatewayServices,
   { principal }: Connection,
@@ -165,6 +243,7 @@ export const withForeignIds = async (
   for (const name of names) {
     const row = await services.store.sessions.byName(principal.tenant, principal.user, name);
     if (row === undefined) throw notFound(name);
+    assertMay({ role: row.role, founder: row.owner === principal.user }, "founder", "naming it here");
     ids.set(name, row.id);
   }
   return withIds(params, path, (name) => ids.get(name));

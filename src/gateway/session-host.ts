@@ -5,9 +5,10 @@ import type { Unit } from "../kernel/isolation.ts";
 import { isObject } from "../kernel/json.ts";
 import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
-import type { KnownMessage, SessionRow } from "../store/store.ts";
+import type { KnownMessage, SessionName, SessionRow } from "../store/store.ts";
 import { unite } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
+import { dismiss } from "./dismissal.ts";
 import { createHeldEnds } from "./held-ends.ts";
 import { askAttachment } from "./host-callbacks.ts";
 import { createHostCalls } from "./host-calls.ts";
@@ -22,11 +23,12 @@ import { createOpenRequests } from "./open-requests.ts";
 import { createOwnWork } from "./own-work.ts";
 import { createPolicyCalls } from "./policy-calls.ts";
 import { policyDeclares } from "./policy-tools.ts";
+import { createSessionAccess } from "./session-access.ts";
 import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
 import { shownEvent } from "./shown-event.ts";
-import type { ToldEvent } from "./told-event.ts";
+import { ownEvent, type ToldEvent } from "./told-event.ts";
 import { withTurnsTold } from "./told-turns.ts";
 import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
@@ -47,7 +49,7 @@ const notStoredMessage = ({ code, message }: SquadronError): string => {
 export const createSessionHost = (options: {
   readonly services: HostServices;
   readonly row: SessionRow;
-  readonly name: string;
+  readonly names: readonly SessionName[];
   readonly policy: Policy;
   readonly messages: ReadonlyMap<string, KnownMessage>;
   /** Called when nothing may hold the host any more. */
@@ -58,6 +60,7 @@ export const createSessionHost = (options: {
   const unit: Unit = { isolation: row.isolation, key: row.unit };
   const messages = createKnownMessages({ known: options.messages, owner: row.owner });
   const attachments: Attachment[] = [];
+  const access = createSessionAccess(row, options.names);
   const told = services.eventLogs.hold(row);
   /** Nobody can find a one-shot session. */
   const tellReaders = (event: ToldEvent): void => {
@@ -167,6 +170,7 @@ export const createSessionHost = (options: {
   const holders = createSessionAttachments({
     attachments,
     host: () => host,
+    access,
     upstream,
     stay,
     inOrder,
@@ -264,6 +268,7 @@ export const createSessionHost = (options: {
     policy,
     row,
     attachments,
+    access,
     call,
     messages,
     heldEnds,
@@ -342,11 +347,23 @@ export const createSessionHost = (options: {
     });
   };
 
+  const changePart: SessionHost["changePart"] = async (user, role) => {
+    if (!access.set(user, role)) return;
+    if (role === null) for (const attachment of holders.expel(user)) dismiss(attachment, clock.now());
+    else holders.roleChanged(user);
+    tellReaders(ownEvent(clock, "participant.changed", { user, role }));
+    services.presence.participantsChanged(row.id);
+    if (role === null) await turns.expel(user, "all");
+    else if (role === "reader") await turns.expel(user, "waiting");
+    letGo();
+  };
+
   const host: SessionHost = {
     row,
     unit,
-    name: options.name,
+    name: options.names.find(({ user }) => user === row.owner)?.name ?? "",
     attachments,
+    access,
     get record() {
       return upstream.held.record;
     },
@@ -377,6 +394,7 @@ export const createSessionHost = (options: {
     open: holders.open,
     watch: holders.watch,
     detach: holders.detach,
+    changePart,
     call,
     change,
     abandon: () => stay.hibernate("abandon"),

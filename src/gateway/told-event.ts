@@ -1,3 +1,5 @@
+import type { Clock } from "../kernel/clock.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import { untold } from "../sessions/stored-events.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { isEventId } from "./event-position.ts";
@@ -26,4 +28,10 @@ export const toldEvent = (frame: Envelope, shown: (() => unknown) | undefined): 
     ...(!frame.ephemeral && isEventId(eventId) && { id: eventId }),
     data: () => (shown === undefined ? onOneLine(bytes) : Buffer.from(JSON.stringify(shown()))),
   };
+};
+
+/** What the node itself tells the readers of a session; the history does not have it. */
+export const ownEvent = (clock: Pick<Clock, "now">, type: string, data: JsonObject): ToldEvent => {
+  const event = { type, timestamp: new Date(clock.now()).toISOString(), ephemeral: true, data };
+  return { type, data: () => Buffer.from(JSON.stringify(event)) };
 };

@@ -1,7 +1,8 @@
 import type { Clock } from "../kernel/clock.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import type { Turn } from "../sessions/turn.ts";
 import type { TurnEnd } from "../store/store.ts";
-import type { ToldEvent } from "./told-event.ts";
+import { ownEvent, type ToldEvent } from "./told-event.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import type { TurnEnding } from "./turn-vocabulary.ts";
 import type { Sender } from "./vocabulary.ts";
@@ -22,22 +23,11 @@ export const withTurnsTold = (
   const { clock, tell } = options;
   const told = new WeakMap<Turn<Sender>, "queued" | "running">();
 
-  const say = (turn: Turn<Sender>, state: string, more: Readonly<Record<string, unknown>> = {}): void => {
-    const type = `turn.${state}`;
-    const event = {
-      type,
-      timestamp: new Date(clock.now()).toISOString(),
-      ephemeral: true,
-      data: { turnId: turn.id, by: turn.sender.principal.user, ...more },
-    };
-    tell({ type, data: () => Buffer.from(JSON.stringify(event)) });
+  const say = (turn: Turn<Sender>, state: string, more: JsonObject = {}): void => {
+    tell(ownEvent(clock, `turn.${state}`, { turnId: turn.id, by: turn.sender.principal.user, ...more }));
   };
 
-  const reached = (
-    turn: Turn<Sender>,
-    state: "queued" | "running",
-    more?: Readonly<Record<string, unknown>>,
-  ): void => {
+  const reached = (turn: Turn<Sender>, state: "queued" | "running", more?: JsonObject): void => {
     if (told.get(turn) === state) return;
     told.set(turn, state);
     say(turn, state, more);

@@ -164,6 +164,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       return options.submit(turn.parameters, () => {
         // What it was told then holds: a message that has ended is not given to the runtime.
         assertCurrent(run);
+        options.assertMaySend(turn.sender);
         run.submitted = true;
       });
     };
@@ -186,6 +187,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
       // It may have become the next turn on its way.
       if (current?.turn !== turn) assertCurrent(run);
+      options.assertMaySend(turn.sender);
     });
     given.then(
       (id) => {
@@ -248,6 +250,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
 
   const deliverOrSend = async (turn: Turn<Sender>, answer: SendAnswer): Promise<SentMessage> => {
     while (stopped === undefined) {
+      options.assertMaySend(turn.sender);
       const run = current;
       if (run === undefined) return enqueue(turn, answer, true);
       await (run.aborting ? run.turn.ended : run.taken.promise);
@@ -286,6 +289,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     },
     async send(sender, parameters, how, first = false) {
       if (stopped !== undefined) throw stopped;
+      options.assertMaySend(sender);
       return enqueue(make(sender, parameters, how), how.answer, first);
     },
     async steer(sender, parameters, how) {

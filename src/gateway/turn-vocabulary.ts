@@ -25,6 +25,8 @@ export interface TurnRunnerOptions {
   readonly clock: Clock;
   readonly queueLength: number;
   readonly turnTimeoutMs: number;
+  /** Throws when this sender may not, or not any more, have a message given to the runtime. */
+  assertMaySend(sender: Sender): void;
   /** A place to run a turn of this sender in, now or later, see `TurnPlaces`. */
   place(sender: Sender, onHeld: () => void): TurnPlace;
   /** Notes that a message has been taken and must wait. If it is promised, it is acknowledged after that. */

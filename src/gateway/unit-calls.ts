@@ -17,7 +17,7 @@ const unitOfCaller = async (
 ): Promise<Unit> => {
   const { policy, principal, attachments } = connection;
   if (policy.isolation === "user") return unitOf("user", principal, "");
-  const host = [...attachments.values()].at(-1)?.host;
+  const host = [...attachments.values()].findLast(({ founder }) => founder)?.host;
   if (host === undefined)
     throw new SquadronError(
       "method_denied",

@@ -7,11 +7,12 @@ import type { Secret } from "../kernel/secret.ts";
 import type { ModelGrant, Usage } from "../models/grant.ts";
 import type { SessionRecord } from "../sessions/record.ts";
 import type { Turn } from "../sessions/turn.ts";
-import type { KnownMessage, RequestKey, SessionRow } from "../store/store.ts";
+import type { KnownMessage, RequestKey, SessionRole, SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
 import type { Declarations } from "./declarations.ts";
 import type { Life } from "./life.ts";
+import type { SessionAccess } from "./session-access.ts";
 
 /** What the gateway needs of a client's connection; each face has its own kind. */
 export interface ClientLink {
@@ -77,7 +78,14 @@ export interface Attachment {
   readonly connection: Connection;
   readonly host: SessionHost;
   readonly name: string;
-  readonly declarations: Declarations;
+  /** What its user is in the session; another one as soon as that has been changed. */
+  role: SessionRole;
+  /** Does it belong to the user who made the session, whose clients alone change what it is resumed with? */
+  readonly founder: boolean;
+  /** What its client has declared. */
+  readonly offered: Declarations;
+  /** What of that counts in its present role. */
+  declarations: Declarations;
   /** Event types that the client registered interest in, by the client's handle, with the runtime's present one. */
   readonly interests: Map<string, { readonly eventType: string; handle: string }>;
 }
@@ -135,6 +143,7 @@ export interface SessionHost {
   /** Has the session ever been created in a runtime? */
   readonly created: boolean;
   readonly attachments: readonly Attachment[];
+  readonly access: SessionAccess;
   readonly busy: boolean;
   /** The turn that runs or is about to. */
   readonly turn: Turn<Sender> | undefined;
@@ -145,13 +154,22 @@ export interface SessionHost {
   readonly inferenceBy: Connection | undefined;
   /** The runtime that holds the session or is about to. */
   readonly runtime: Runtime | undefined;
-  /** Attaches the owner's client; the first one creates the session in a runtime. Rejects with `session_deleted`. */
+  /**
+   * Attaches a client of who takes part; the founder's first one creates the session in a runtime. Rejects with
+   * `session_deleted`, and with `forbidden` for who takes no part any more.
+   */
   open(
     connection: Connection,
     name: string,
     opening: Opening,
   ): Promise<{ attachment: Attachment; result: JsonObject }>;
   watch(connection: Connection, name: string): Attachment;
+  /**
+   * Takes in that a user has another role now, or none (`null`). Before it resolves, their clients have what that means:
+   * who takes no part any more is detached and told so, and gets nothing from then on; the messages that they may not
+   * send any more are taken back, and the running turn of who is removed is aborted.
+   */
+  changePart(user: string, role: SessionRole | null): Promise<void>;
   /** The others notice nothing. After the last SDK client the session leaves the runtime's memory when it is idle. */
   detach(attachment: Attachment, how?: Leaving): Promise<void>;
   /** Calls the session's runtime, waking the session if it sleeps. `params` without the session id. */

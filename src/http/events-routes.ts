@@ -26,18 +26,26 @@ const positionOf = (request: FastifyRequest, asked: string | undefined): EventPo
   });
 };
 
-/** Streams what the session tells until the client has had enough or `signal` aborts. */
+/** Streams what the session tells until the client has had enough or `requested` aborts. */
 const stream = async (
   { clock, gateway }: HttpContext,
   reply: FastifyReply,
   row: OwnedSession,
   user: string,
   position: EventPosition | undefined,
-  signal: AbortSignal,
+  requested: AbortSignal,
 ): Promise<FastifyReply> => {
   let feed: EventFeed | undefined;
+  const expelled = new AbortController();
+  const signal = AbortSignal.any([requested, expelled.signal]);
   const { hosts } = gateway.services;
-  const reader = await hosts.read(row, { position, signal, listener: () => feed?.more() });
+  const reader = await hosts.read(row, {
+    user,
+    onExpelled: (reason) => expelled.abort(reason),
+    position,
+    signal,
+    listener: () => feed?.more(),
+  });
   let unfollow = (): void => undefined;
   try {
     const opened = openEventFeed({ clock, reader });

@@ -46,12 +46,30 @@ const describe = ({ gateway }: Pick<HttpContext, "gateway">, row: OwnedSession) 
   };
 };
 
-export const describeOwn = (context: Pick<HttpContext, "gateway">, row: OwnedSession) => ({
+const describeOwn = (
+  context: Pick<HttpContext, "gateway">,
+  row: OwnedSession,
+  counts: ReadonlyMap<string, number>,
+) => ({
   ...describe(context, row),
   name: row.name,
   title: row.title,
+  owner: row.owner,
   role: row.role,
+  participants: counts.get(row.id) ?? 1,
 });
+
+/** Sessions as one who takes part in them sees them. */
+export const describeAll = async (
+  context: Pick<HttpContext, "gateway" | "store">,
+  rows: readonly OwnedSession[],
+) => {
+  const counts = await context.store.participants.counts(rows.map(({ id }) => id));
+  return rows.map((row) => describeOwn(context, row, counts));
+};
+
+export const describeOne = async (context: Pick<HttpContext, "gateway" | "store">, row: OwnedSession) =>
+  describeOwn(context, row, await context.store.participants.counts([row.id]));
 
 /** For administrators, who see no content: a title is the begin of the first message. */
 export const describeAdministered = (context: Pick<HttpContext, "gateway">, row: OwnedSession) => ({

@@ -14,9 +14,11 @@ import { authenticate, knownCaller } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { docsRoutes } from "./docs-routes.ts";
 import { eventsRoutes, eventTicketRoutes } from "./events-routes.ts";
+import { invitesRoutes } from "./invites-routes.ts";
 import { messagesRoutes } from "./messages-routes.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { operationsRoutes } from "./operations-routes.ts";
+import { participantsRoutes } from "./participants-routes.ts";
 import { presenceRoutes } from "./presence-routes.ts";
 import { sendProblem } from "./problem.ts";
 import { promptsRoutes } from "./prompts-routes.ts";
@@ -149,6 +151,8 @@ export const buildHttpApp = async (
     for (const routes of [
       promptsRoutes,
       sessionsRoutes,
+      participantsRoutes,
+      invitesRoutes,
       messagesRoutes,
       turnsRoutes,
       eventTicketRoutes,

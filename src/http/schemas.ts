@@ -29,21 +29,32 @@ export const visibility = z.enum(["private", "shared"]);
 export const cursor = z.string().min(1).max(500).describe("`next` of the page before");
 export const limit = (most: number) => z.coerce.number().int().min(1).max(most).default(Math.min(50, most));
 
-const ttlRange = { min: 60_000, max: 3_650 * 86_400_000 } as const;
-const ttlWhat = `${durationForm} or a number of milliseconds, from ${formatDuration(ttlRange.min)} to ${formatDuration(ttlRange.max)}`;
-
 /** Milliseconds of what a client gives as a duration; undefined for what is none. */
 export const durationMs = (given: string | number): number | undefined =>
   typeof given === "number" ? given : parseDuration(given);
-const isTtl = (given: string | number): boolean => {
-  const ms = durationMs(given);
-  return ms !== undefined && ms >= ttlRange.min && ms <= ttlRange.max;
-};
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+const durationWhat = ({ min, max }: Range): string =>
+  `${durationForm} or a number of milliseconds, from ${formatDuration(min)} to ${formatDuration(max)}`;
+
+export const durationBetween = (range: Range) =>
+  z.union([z.string().max(30), z.int()]).refine(
+    (given) => {
+      const ms = durationMs(given);
+      return ms !== undefined && ms >= range.min && ms <= range.max;
+    },
+    `It must be ${durationWhat(range)}.`,
+  );
+
+const ttlRange: Range = { min: 60_000, max: 3_650 * 86_400_000 };
 /** How long a session may lie unused before it is deleted. */
-export const ttl = z
-  .union([z.string().max(30), z.int()])
-  .refine(isTtl, `It must be ${ttlWhat}.`)
-  .describe(`How long it may lie unused before it is deleted: ${ttlWhat}`);
+export const ttl = durationBetween(ttlRange).describe(
+  `How long it may lie unused before it is deleted: ${durationWhat(ttlRange)}`,
+);
 export const name = z.string().min(1).max(200);
 export const idempotencyHeaders = z.looseObject({
   "idempotency-key": z
@@ -84,7 +95,9 @@ const describedSession = z.object({
   id: z.string(),
   name: z.string().describe("The user's own name for it, which SDK clients use as its id"),
   title: z.string().nullable(),
-  role: z.enum(["owner", "writer", "reader"]),
+  owner: z.string().describe("The user who made it: its founder"),
+  role: z.enum(["owner", "writer", "reader"]).describe("Your own in it"),
+  participants: z.int().describe("How many take part, its founder included"),
   visibility,
   state: z.enum(["live", "hibernated"]).describe("In a runtime's memory, or only stored"),
   busy: z.boolean(),
@@ -97,7 +110,7 @@ const describedSession = z.object({
 });
 export const session = describedSession.meta({ id: "Session" });
 export const administeredSession = describedSession
-  .omit({ name: true, title: true, role: true })
+  .omit({ name: true, title: true, role: true, participants: true })
   .extend({
     tenant: z.string(),
     owner: z.string(),

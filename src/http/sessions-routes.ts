@@ -1,13 +1,15 @@
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
+import { partIn } from "../gateway/directory-methods.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
+import { assertMay } from "../policy/session-rights.ts";
 import type { OwnedSession } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { createCall } from "./create-call.ts";
-import { describeOwn, findSession } from "./found-session.ts";
+import { describeAll, describeOne, findSession } from "./found-session.ts";
 import { once, replayedHeader, requestKeyOf } from "./idempotency.ts";
 import {
   cursor,
@@ -106,7 +108,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       return reply
         .code(201)
         .header("location", `/v1/sessions/${row.publicId}`)
-        .send(describeOwn(context, row));
+        .send(await describeOne(context, row));
     },
   );
 
@@ -129,15 +131,14 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       const { tenant, user } = callerOf(request).principal;
       const { limit, state } = request.query;
       let next = request.query.cursor;
-      const found: ReturnType<typeof describeOwn>[] = [];
+      const found: z.infer<typeof session>[] = [];
       for (let page = 0; page < maxPages && found.length < limit; page++) {
         await context.gateway.services.useLedger.flush();
         const rows = await store.sessions.list(tenant, user, {
           limit: limit - found.length,
           ...(next !== undefined && { cursor: next }),
         });
-        for (const row of rows.sessions) {
-          const described = describeOwn(context, row);
+        for (const described of await describeAll(context, rows.sessions)) {
           if (state === undefined || described.state === state) found.push(described);
         }
         next = rows.next;
@@ -160,7 +161,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request) => {
       await context.gateway.services.useLedger.flush();
-      return describeOwn(context, await findSession(context, request, request.params.id));
+      return describeOne(context, await findSession(context, request, request.params.id));
     },
   );
 
@@ -170,7 +171,8 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       schema: {
         operationId: "changeSession",
         summary: "Change a session's name, title or time to live",
-        description: "The name is your own; title and time are the same for all who take part.",
+        description:
+          "The name is your own; title and time are the same for all who take part: an owner gives the title, the founder the time.",
         tags,
         params: sessionParams,
         body: z
@@ -189,6 +191,9 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     async (request, reply) => {
       const { title, name, ttl } = request.body;
       const row = await findSession(context, request, request.params.id);
+      const part = partIn(row, callerOf(request).principal);
+      if (title !== undefined) assertMay(part, "owner", "another title");
+      if (ttl !== undefined) assertMay(part, "founder", "another time to live");
       if (title !== undefined) {
         await askOnce(context, request, reply, async (connection) => {
           await connection.watch(row.name);
@@ -199,11 +204,15 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       if (ttl !== undefined)
         await store.sessions.update(row.id, { ttlMs: ttl === null ? null : (durationMs(ttl) ?? null) });
       if (name !== undefined && name !== row.name) {
-        const renamed = await context.gateway.services.hosts.rename(row, name);
+        const renamed = await context.gateway.services.hosts.rename(
+          row,
+          callerOf(request).principal.user,
+          name,
+        );
         if (renamed === "name_taken") throw await nameTaken(request, name);
         audit(request, "session.rename", row.publicId);
       }
-      return describeOwn(context, await findSession(context, request, request.params.id));
+      return describeOne(context, await findSession(context, request, request.params.id));
     },
   );
 

@@ -13,6 +13,7 @@ const table = {
   model_denied: { http: 403, rpc: -32003 },
   method_unknown: { http: 404, rpc: -32601 },
   not_found: { http: 404, rpc: -32004 },
+  invite_invalid: { http: 404, rpc: -32004 },
   session_not_found: { http: 404, rpc: -32004 },
   name_taken: { http: 409, rpc: -32009 },
   busy: { http: 409, rpc: -32009 },

@@ -92,7 +92,7 @@ export interface SessionStore {
   /** Only a session that this user has a name for. */
   byPublicId(publicId: string, tenant: string, user: string): Promise<OwnedSession | undefined>;
   byId(id: string): Promise<SessionRow | undefined>;
-  /** A user's sessions without ephemeral ones, newest use first. A session that is used between two pages moves to the front. */
+  /** The sessions that a user has founded or takes part in, without ephemeral ones, newest use first. A session that is used between two pages moves to the front. */
   list(tenant: string, user: string, page: { cursor?: string; limit: number }): Promise<Page<OwnedSession>>;
   /** Every session with its owner's name, newest first. */
   listAll(page: { cursor?: string; limit: number; tenant?: string }): Promise<Page<OwnedSession>>;

@@ -1,8 +1,10 @@
 import type { Role } from "../kernel/principal.ts";
+import type { ParticipantStore } from "./participant-store.ts";
 import type { MessageStore, SessionStore } from "./session-store.ts";
 import type { StateStore } from "./state-store.ts";
 import type { RequestKeyStore, TurnStore } from "./turn-store.ts";
 
+export * from "./participant-store.ts";
 export type * from "./session-store.ts";
 export type * from "./state-store.ts";
 export type * from "./turn-store.ts";
@@ -128,6 +130,7 @@ export interface TokenStore {
 /** The truth of a node. What a promise of it has resolved is on disk. Failures of the database are `store_unavailable`. */
 export interface Store {
   readonly sessions: SessionStore;
+  readonly participants: ParticipantStore;
   readonly messages: MessageStore;
   readonly state: StateStore;
   readonly turns: TurnStore;

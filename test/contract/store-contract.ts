@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AuditEntry, KeyRow, Store } from "../../src/store/store.ts";
 import type { ManualClock } from "../support/manual-clock.ts";
 import { browserSessionsContract } from "./browser-sessions-contract.ts";
+import { participantsContract } from "./participants-contract.ts";
 import { requestKeysContract } from "./request-keys-contract.ts";
 import { held, session } from "./rows.ts";
 import { sessionLifeContract } from "./session-life-contract.ts";
@@ -360,6 +361,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
     tokensContract(here);
     browserSessionsContract(here);
     sessionLifeContract(here);
+    participantsContract(here);
 
     it("keeps what is known of messages with the commit that they are part of, and for a copy of the history", async () => {
       const one = await held(store);

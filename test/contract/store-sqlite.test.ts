@@ -140,6 +140,7 @@ describe("the SQLite file", () => {
       "0008-turn-queue",
       "0009-request-keys",
       "0010-token-use",
+      "0011-invites",
       "0012-browser-sessions",
       "0013-senders",
     ]);

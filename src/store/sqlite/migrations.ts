@@ -216,6 +216,22 @@ export const migrations: Readonly<Record<string, Migration>> = {
       ) strict, without rowid`,
     ),
   },
+  "0011-invites": {
+    up: statements(
+      // One that is used up is deleted.
+      `create table invites (
+        id text primary key,
+        hash text not null unique,
+        session_id text not null references sessions (id) on delete cascade,
+        role text not null check (role in ('writer', 'reader')),
+        uses_left integer not null check (uses_left > 0),
+        expires_at integer not null,
+        created_by text not null,
+        created_at integer not null
+      ) strict, without rowid`,
+      "create index invites_by_session on invites (session_id, expires_at)",
+    ),
+  },
   "0012-browser-sessions": {
     up: statements(
       `create table browser_sessions (

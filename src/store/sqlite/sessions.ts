@@ -41,6 +41,12 @@ const owned = (db: Kysely<Tables>) =>
     .selectAll("sessions")
     .select(["sessionNames.name", "sessionNames.role"]);
 
+/** Each session once, with its founder's name. */
+const founded = (db: Kysely<Tables>) =>
+  owned(db)
+    .whereRef("sessionNames.tenant", "=", "sessions.tenant")
+    .whereRef("sessionNames.user", "=", "sessions.owner");
+
 const after =
   (column: "sessions.lastUsedAt" | "sessions.createdAt", { time, id }: Position) =>
   (where: ExpressionBuilder<Tables, "sessions">) =>
@@ -142,7 +148,7 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
   async listAll({ cursor, limit, tenant }) {
     const position = cursor === undefined ? undefined : fromCursor(cursor);
     const rows = await database.query((db) => {
-      let query = owned(db).where("sessionNames.role", "=", "owner");
+      let query = founded(db);
       if (tenant !== undefined) query = query.where("sessions.tenant", "=", tenant);
       if (position !== undefined) query = query.where(after("sessions.createdAt", position));
       return query
@@ -287,8 +293,7 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
 
   async expired(query) {
     const rows = await database.query((db) =>
-      owned(db)
-        .where("sessionNames.role", "=", "owner")
+      founded(db)
         .where("sessions.id", "in", expiredIds(query))
         .orderBy("sessions.lastUsedAt")
         .orderBy("sessions.id")

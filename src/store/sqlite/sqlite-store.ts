@@ -8,6 +8,7 @@ import { type Database, openDatabase } from "./database.ts";
 import { keysIn } from "./keys.ts";
 import { leasesIn } from "./leases.ts";
 import { messagesIn } from "./messages.ts";
+import { participantsIn } from "./participants.ts";
 import { requestKeysIn } from "./request-keys.ts";
 import { sessionsIn } from "./sessions.ts";
 import { stateIn } from "./state.ts";
@@ -21,6 +22,7 @@ export const openSqliteStore = async (path: string, clock: Clock, holder?: strin
 /** The store in an open database, which it closes. `holder` names the node in what it begins. */
 export const storeIn = (database: Database, clock: Clock, holder = newUuid()): Store => ({
   sessions: sessionsIn(database, clock),
+  participants: participantsIn(database),
   messages: messagesIn(database),
   state: stateIn(database, clock),
   turns: turnsIn(database, holder),

@@ -6,6 +6,7 @@ import type {
   FileScope,
   KeyRow,
   KnownMessage,
+  NewInvite,
   RequestKeyUse,
   SessionName,
   SessionRow,
@@ -102,6 +103,7 @@ export interface RequestKeysTable extends RequestKeyUse {
 export interface Tables {
   readonly sessions: SessionsTable;
   readonly sessionNames: SessionNamesTable;
+  readonly invites: NewInvite;
   readonly deletedSessions: {
     readonly id: Generated<number>;
     readonly publicId: string;

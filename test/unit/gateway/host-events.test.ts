@@ -43,6 +43,9 @@ const setUp = (given: { keeps?: boolean } = {}) => {
     connection,
     host: {} as SessionHost,
     name: "mine",
+    role: "owner",
+    founder: true,
+    offered: { flags: new Set() } as unknown as Attachment["declarations"],
     declarations: { flags: new Set() } as unknown as Attachment["declarations"],
     interests: new Map(),
   };

@@ -13,6 +13,9 @@ const attachment = (id: string, params: Record<string, unknown>): Attachment => 
   connection: { id, link: { kind: "sdk" } } as Connection,
   host,
   name: id,
+  role: "owner",
+  founder: true,
+  offered: splitParameters(params).declarations,
   declarations: splitParameters(params).declarations,
   interests: new Map(),
 });

@@ -26,6 +26,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     clock,
     queueLength: 10,
     turnTimeoutMs: 1000,
+    assertMaySend: () => undefined,
     place: () => ({ held: true, release: () => undefined }),
     accepted: async () => undefined,
     begun: async () => undefined,

@@ -1,0 +1,58 @@
+import { newUuid } from "../kernel/ids.ts";
+import type { GatewayServices } from "./gateway-services.ts";
+import type { Connection } from "./vocabulary.ts";
+
+/** SDKs send these whatever their program wants; to leave them out is no news to it. */
+const sentByThemselves: ReadonlySet<string> = new Set([
+  "clientName",
+  "continuePendingWork",
+  "disableResume",
+  "envValueMode",
+  "hooks",
+  "includeSubAgentStreamingEvents",
+  "requestElicitation",
+  "requestPermission",
+  "requestUserInput",
+  "sessionId",
+  "streaming",
+  "traceparent",
+  "tracestate",
+]);
+
+/** What a participant's client has asked for that does not count, since only the founder's clients change a session. */
+export const ignoredIn = (parameters: Readonly<Record<string, unknown>>): readonly string[] =>
+  Object.entries(parameters)
+    .filter(([name, value]) =>
+      name === "hooks"
+        ? value === true
+        : !sentByThemselves.has(name) && value !== undefined && value !== false,
+    )
+    .map(([name]) => name)
+    .sort();
+
+/** Says so to the client, just after the answer to what it asked: its program listens from then on. */
+export const tellIgnored = (
+  { clock }: Pick<GatewayServices, "clock">,
+  { link, attachments }: Connection,
+  name: string,
+  ignored: readonly string[],
+): void => {
+  if (ignored.length === 0) return;
+  setImmediate(() => {
+    if (!attachments.has(name)) return;
+    link.notify("session.event", {
+      sessionId: name,
+      event: {
+        id: newUuid(),
+        timestamp: new Date(clock.now()).toISOString(),
+        parentId: null,
+        ephemeral: true,
+        type: "session.warning",
+        data: {
+          warningType: "squadron",
+          message: `You take part in a session that somebody else has made; only its founder changes it. Ignored: ${ignored.join(", ")}.`,
+        },
+      },
+    });
+  });
+};

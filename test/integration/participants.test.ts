@@ -1,0 +1,109 @@
+import { approveAll } from "@github/copilot-sdk";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type HttpClient, httpOf } from "../support/http-client.ts";
+import { startTestNode, type TestNode } from "../support/test-node.ts";
+import { eventually } from "../support/wait.ts";
+
+let squadron: TestNode;
+let http: HttpClient;
+let names = 0;
+
+beforeAll(async () => {
+  squadron = await startTestNode({ isolation: "user" });
+  http = httpOf(squadron);
+});
+afterAll(async () => {
+  await squadron?.stop();
+});
+
+/** A session of Alice's. */
+const found = async (): Promise<{ id: string; name: string }> => {
+  names += 1;
+  const name = `review-${names}`;
+  const { status, body } = await http.call("alice", "POST", "/v1/sessions", { name });
+  expect(status).toBe(201);
+  return { id: String(body.id), name };
+};
+
+const letBob = async (id: string, role: string): Promise<void> => {
+  const { status, body } = await http.call("alice", "PUT", `/v1/sessions/${id}/participants/bob`, { role });
+  expect([status, body]).toEqual([200, { user: "bob", role, attached: false, typing: false }]);
+};
+
+const problem = (status: number, code: string) => ({ status, body: expect.objectContaining({ code }) });
+
+describe("participants over HTTP", () => {
+  it("see the session that an owner lets them into, and nobody else does", async () => {
+    const { id, name } = await found();
+    expect(await http.call("bob", "GET", `/v1/sessions/${id}`)).toMatchObject(
+      problem(404, "session_not_found"),
+    );
+    await letBob(id, "reader");
+    const { body } = await http.call("bob", "GET", `/v1/sessions/${id}`);
+    expect(body).toMatchObject({
+      id,
+      name: `alice~${name}`,
+      owner: "alice",
+      role: "reader",
+      participants: 2,
+    });
+    const listed = await http.call("bob", "GET", "/v1/sessions?limit=200");
+    expect(listed.body.sessions).toContainEqual(expect.objectContaining({ id, role: "reader" }));
+    expect((await http.call("bob", "GET", `/v1/sessions/${id}/participants`)).body).toEqual({
+      participants: [
+        { user: "alice", role: "owner", attached: false, typing: false },
+        { user: "bob", role: "reader", attached: false, typing: false },
+      ],
+    });
+    for (const user of ["carol", "admin"] as const)
+      expect(await http.call(user, "GET", `/v1/sessions/${id}/participants`)).toMatchObject(
+        problem(404, "session_not_found"),
+      );
+    expect((await http.call("alice", "GET", `/v1/sessions/${id}`)).body).toMatchObject({
+      name,
+      owner: "alice",
+      role: "owner",
+      participants: 2,
+    });
+  });
+
+  it("are removed, and leave", async () => {
+    const { id } = await found();
+    await letBob(id, "writer");
+    expect((await http.call("alice", "DELETE", `/v1/sessions/${id}/participants/bob`)).status).toBe(204);
+    expect(await http.call("bob", "GET", `/v1/sessions/${id}`)).toMatchObject(
+      problem(404, "session_not_found"),
+    );
+    expect(await http.call("alice", "DELETE", `/v1/sessions/${id}/participants/bob`)).toMatchObject(
+      problem(404, "not_found"),
+    );
+    await letBob(id, "reader");
+    expect((await http.call("bob", "DELETE", `/v1/sessions/${id}/participants/bob`)).status).toBe(204);
+    expect(await http.call("bob", "DELETE", `/v1/sessions/${id}/participants/bob`)).toMatchObject(
+      problem(404, "session_not_found"),
+    );
+  });
+});
+
+it("an unmodified SDK client attaches by its user's own name, and its messages are answered", async () => {
+  const { id, name } = await found();
+  await letBob(id, "writer");
+  const session = await squadron
+    .client("bob")
+    .resumeSession(`alice~${name}`, { onPermissionRequest: approveAll, model: "scripted-2" });
+  const answer = await session.sendAndWait("[[echo hello from Alice's session]]");
+  expect(answer?.data.content).toBe("hello from Alice's session");
+  expect((await http.call("alice", "GET", `/v1/sessions/${id}`)).body).toMatchObject({ model: null });
+  expect((await http.call("alice", "GET", `/v1/sessions/${id}/turns`)).body.turns).toMatchObject([
+    { by: "bob", state: "completed" },
+  ]);
+  await http.call("alice", "DELETE", `/v1/sessions/${id}/participants/bob`);
+  await expect(session.send("one more")).rejects.toThrow("Session not found");
+  await eventually(
+    async () => {
+      const entries = await squadron.node.store.audit.list({ limit: 100 });
+      return entries.some(({ action, target }) => action === "participant.revoke" && target === id);
+    },
+    { what: "an audit entry" },
+  );
+});

@@ -203,6 +203,8 @@ describe("what the API says about itself", () => {
         "post /v1/sessions/{id}/invites",
         "delete /v1/sessions/{id}/invites/{inviteId}",
         "post /v1/invites/accept",
+        "post /v1/browser-session",
+        "delete /v1/browser-session",
         "get /v1/me",
         "get /v1/models",
         "get /v1/admin/runtimes",

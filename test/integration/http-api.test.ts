@@ -203,6 +203,7 @@ describe("what the API says about itself", () => {
         "post /v1/sessions/{id}/invites",
         "delete /v1/sessions/{id}/invites/{inviteId}",
         "post /v1/invites/accept",
+        "post /v1/sessions/{id}/typing",
         "post /v1/browser-session",
         "delete /v1/browser-session",
         "get /v1/me",

@@ -123,6 +123,7 @@ export const createSessionUpstream = (options: {
     policy,
     held,
     attachments,
+    webhooks: services.webhooks,
     declared: options.declared,
     call: callSoon,
     log,

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Policy } from "../config/config.ts";
+import type { HttpSessions } from "../config/http-sessions.ts";
 import type { Runtime } from "../fleet/fleet.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
@@ -7,6 +8,7 @@ import { judgeCall } from "../policy/judge.ts";
 import { optionsPatch } from "../policy/session-parameters.ts";
 import { callsOnWake } from "../sessions/record.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldRecord } from "./held-record.ts";
@@ -43,6 +45,7 @@ export const createUpstreamOpening = (options: {
   readonly policy: Policy;
   readonly held: HeldRecord;
   readonly attachments: readonly Attachment[];
+  readonly webhooks: Webhooks;
   /** All that the attachments declare now. */
   readonly declared: () => JsonObject;
   readonly call: (
@@ -68,6 +71,13 @@ export const createUpstreamOpening = (options: {
     }
   };
 
+  /** What the policy gives, as far as it can be had just now. */
+  const given = async (): Promise<HttpSessions | undefined> => {
+    const all = held.given;
+    if (all === undefined || Object.keys(all.mcpServers).length === 0) return all;
+    return { ...all, mcpServers: await options.webhooks.answering(all.mcpServers) };
+  };
+
   return {
     get lastOpened() {
       return lastOpened;
@@ -76,12 +86,13 @@ export const createUpstreamOpening = (options: {
       return JSON.stringify(declared()) === openedWith;
     },
     async open(runtime, method, extra, opened) {
+      const provided = await given();
       const united = declared();
       const open = () =>
         call(runtime, method, {
           // Each process has its own, and a session is not to look for an earlier one's.
           workingDirectory: runtime.inside.work,
-          ...upstreamParameters(policy, held.record.parameters, united, held.memory.credentials, held.given),
+          ...upstreamParameters(policy, held.record.parameters, united, held.memory.credentials, provided),
           ...extra,
         });
       held.enter(runtime.inside);

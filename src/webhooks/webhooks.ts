@@ -9,6 +9,7 @@ import { type Failure, failureOf } from "../models/failure.ts";
 import { redacted } from "../models/scrub.ts";
 import { createUpstream, type Upstream } from "../models/upstream.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type AnsweringServers, createAnsweringServers } from "./answering-servers.ts";
 import { signatureHeaders } from "./signature.ts";
 
 /** What a webhook is asked. */
@@ -27,6 +28,8 @@ export type WebhookAnswer = { readonly text: string } | { readonly problem: stri
 
 /** Asks the operator's web services, each request signed. */
 export interface Webhooks {
+  /** Which of the operator's MCP servers can be asked. */
+  readonly answering: AnsweringServers;
   /** Rejects with `cancelled` when the signal aborts; whatever else goes wrong is an answer. */
   ask(call: WebhookCall): Promise<WebhookAnswer>;
   close(): Promise<void>;
@@ -126,6 +129,7 @@ export const createWebhooks = (options: {
   };
 
   return {
+    answering: createAnsweringServers({ upstream, clock, log }),
     async ask(call) {
       const { webhook, id, content, signal, about } = call;
       const body = JSON.stringify(content);

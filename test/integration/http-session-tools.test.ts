@@ -15,6 +15,7 @@ import {
 } from "../support/tool-server.ts";
 import { sayIn } from "../support/victim.ts";
 import { eventually } from "../support/wait.ts";
+import { deadPort } from "../unit/models/servers.ts";
 
 const mcpSecret = "Bearer mcp-credential-0123456789";
 
@@ -201,6 +202,24 @@ describe("sessions made over HTTP", () => {
     );
     const headers = server.asked.map((one) => one.headers.authorization);
     expect(new Set(headers)).toEqual(new Set([mcpSecret]));
+  });
+
+  it("are opened without an MCP server that does not answer, of which they hear nothing", async () => {
+    const mcp = (url: string) => ({ url, headers: {}, tools: ["*"], needsPermission: false });
+    const dead = `http://127.0.0.1:${await deadPort()}/mcp`;
+    const silent = `${server.url}/never`;
+    const node = await start({
+      tools: [tool("lookup_order", "/orders")],
+      mcpServers: { dead: mcp(dead), silent: mcp(silent), issues: mcp(`${server.url}/mcp`) },
+    });
+    const { say } = await talk(node);
+    const alice = await connectRaw(node.node.sdk.port, users.alice.key);
+    await alice.ask("session.resume", { sessionId: "s" });
+    expect(await say("[[tools]]")).toBe("issues-find, lookup_order");
+    await alice.ask("session.mcp.list", { sessionId: "s" });
+    expect(alice.received()).toContain("issues");
+    expect(alice.received()).not.toContain(dead);
+    await alice.close();
   });
 
   it("ask somebody before a tool or an MCP server that needs it, and nobody there is a no", async () => {

@@ -191,7 +191,7 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
       httpRequestChunk: noModels,
       runtimeClosed: () => undefined,
     } as Pick<ModelGateway, "httpRequestStart" | "httpRequestChunk" | "runtimeClosed">,
-    webhooks: { ask: noModels, close: async () => undefined },
+    webhooks: { answering: async (servers) => servers, ask: noModels, close: async () => undefined },
     modelsOf: async () => [],
     githubRoutes: [],
     runtimeVersion: "0",

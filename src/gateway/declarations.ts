@@ -97,10 +97,18 @@ export const splitParameters = (
 const itemKey = (list: ListName, item: JsonObject): string =>
   String(list === "canvases" ? item.id : item.name);
 
-/** All that any attachment declared, as parameters for the runtime; of two with one name the later wins. */
-export const unite = (all: readonly Declarations[]): JsonObject => {
+/** What a session asks people for, whoever is attached. */
+export const askedOfPeople = [
+  "requestPermission",
+  "requestUserInput",
+  "requestElicitation",
+] as const satisfies readonly Flag[];
+
+/** All that any attachment declared, or that holds `always`, as parameters for the runtime; of two with one name the later wins. */
+export const unite = (all: readonly Declarations[], always: readonly Flag[] = []): JsonObject => {
   const united: Record<string, Json> = {};
-  for (const flag of flagNames) united[flag] = all.some((one) => one.flags.has(flag));
+  for (const flag of flagNames)
+    united[flag] = always.includes(flag) || all.some((one) => one.flags.has(flag));
   for (const list of listNames) {
     const items = new Map<string, JsonObject>();
     for (const one of all) for (const item of one.lists[list]) items.set(itemKey(list, item), item);

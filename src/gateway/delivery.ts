@@ -1,5 +1,6 @@
 import { isObject } from "../kernel/json.ts";
-import { requestKinds } from "./open-requests.ts";
+import { isSameUser } from "./answer-right.ts";
+import { requestKinds } from "./request-kinds.ts";
 import type { Attachment, Sender } from "./vocabulary.ts";
 
 /** Events that only a connection which asked for streaming sees. */
@@ -27,15 +28,22 @@ export interface Audience {
   hasAsked(connection: Attachment["connection"]): boolean;
   /** Has this connection a message in this session that is still to be answered, other than the present one? */
   waits(connection: Attachment["connection"]): boolean;
+  /** Does this client belong to those who answer what is asked now? */
+  answers(attachment: Attachment): boolean;
 }
 
-/** The attachment that is asked: the turn's sender if it can answer, else the latest that can. */
+/** The attachment that is asked: the turn's sender if it can answer, else its user's latest that can, else an owner's. */
 export const chooseFor = (
-  audience: Pick<Audience, "attachments" | "sender">,
+  audience: Pick<Audience, "attachments" | "sender" | "answers">,
   able: (attachment: Attachment) => boolean,
 ): Attachment | undefined => {
-  const candidates = audience.attachments.filter(able);
-  return candidates.findLast(({ connection }) => connection === audience.sender) ?? candidates.at(-1);
+  const { sender } = audience;
+  const candidates = audience.attachments.filter((one) => audience.answers(one) && able(one));
+  return (
+    candidates.findLast(({ connection }) => connection === sender) ??
+    candidates.findLast(({ connection }) => isSameUser(sender?.principal, connection.principal)) ??
+    candidates.at(-1)
+  );
 };
 
 /** The attachment that a request event is put to. */
@@ -47,26 +55,31 @@ export const askedBy = (audience: Audience, type: string, data: unknown): Attach
     : chooseFor(audience, (attachment) => kind.answerable(attachment, content));
 };
 
+/** An SDK client answers what it sees as soon as it has a handler for it: who may not answer is not shown it. */
+const mayBeShown = (audience: Audience, attachment: Attachment): boolean =>
+  attachment.connection.link.kind !== "sdk" || audience.answers(attachment);
+
 /** Who may see a request that no client is asked: whoever sees one that it could answer, answers it. */
-export const bystanders = (
-  attachments: readonly Attachment[],
-  type: string,
-  data: unknown,
-): readonly Attachment[] => {
+export const bystanders = (audience: Audience, type: string, data: unknown): readonly Attachment[] => {
   const content = isObject(data) ? data : {};
-  return attachments.filter((attachment) => requestKinds[type]?.answerable(attachment, content) !== true);
+  return audience.attachments.filter(
+    (attachment) =>
+      mayBeShown(audience, attachment) && requestKinds[type]?.answerable(attachment, content) !== true,
+  );
 };
 
 /** Who gets an event. Ends of a turn do not go to a connection that waits for a later turn of its own. */
 export const receivers = (audience: Audience, type: string, data: unknown): readonly Attachment[] => {
   const kind = requestKinds[type];
-  if (kind !== undefined && kind.shownTo !== "all") {
+  if (kind !== undefined) {
     const content = isObject(data) ? data : {};
     const asked = askedBy(audience, type, data);
     return audience.attachments.filter(
       (attachment) =>
         attachment === asked ||
-        (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)),
+        (mayBeShown(audience, attachment) &&
+          (kind.shownTo === "all" ||
+            (kind.shownTo === "asked and unable" && !kind.answerable(attachment, content)))),
     );
   }
   if (turnEnds.has(type))

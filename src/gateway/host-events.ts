@@ -1,12 +1,13 @@
 import type { Clock } from "../kernel/clock.ts";
 import { isObject } from "../kernel/json.ts";
 import type { Envelope } from "../wire/envelope.ts";
-import { type Audience, askedBy, bystanders, receivers, turnEnds } from "./delivery.ts";
+import { type Audience, bystanders, receivers, turnEnds } from "./delivery.ts";
 import { eventTypesWithIds, rewriteEvent } from "./event-ids.ts";
 import type { HeldEnds } from "./held-ends.ts";
+import type { HostRequests } from "./host-requests.ts";
 import type { HostTurns } from "./host-turns.ts";
-import { type OpenRequests, requestEventTypes, requestKinds } from "./open-requests.ts";
 import type { PolicyCalls } from "./policy-calls.ts";
+import { requestEventTypes } from "./request-kinds.ts";
 import { scheduleEvents } from "./schedules.ts";
 import { type ToldEvent, toldEvent } from "./told-event.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
@@ -68,7 +69,7 @@ export const createEventIntake = (options: {
   readonly shown: (event: unknown) => unknown;
   readonly attachments: readonly Attachment[];
   readonly turns: HostTurns;
-  readonly openRequests: OpenRequests;
+  readonly requests: Pick<HostRequests, "answersFor" | "seen">;
   readonly policyCalls: PolicyCalls;
   readonly heldEnds: HeldEnds;
   readonly clientMessageId: (runtimeMessageId: string) => string | undefined;
@@ -84,7 +85,7 @@ export const createEventIntake = (options: {
   readonly onFailure: (error: unknown) => void;
   readonly clock: Clock;
 }): EventIntake => {
-  const { session, attachments, turns, openRequests, policyCalls, heldEnds, clock, storeTurn } = options;
+  const { session, attachments, turns, requests, policyCalls, heldEnds, clock, storeTurn } = options;
   let releaseIdle: (() => void) | undefined;
   let idleCame = (): void => {};
   const arrived: Envelope[] = [];
@@ -116,15 +117,10 @@ export const createEventIntake = (options: {
       serves: (connection) => turns.serves(connection),
       waits: (connection) => turns.waits(connection),
       hasAsked: (connection) => turns.hasAsked(connection),
+      answers: requests.answersFor(sender),
     };
     const ours = policyCalls.concerns(type, data);
-    const to = ours ? bystanders(attachments, type, data) : receivers(audience, type, data);
-    if (ours) policyCalls.answer(type, data);
-    else if (requestKinds[type] !== undefined) openRequests.opened(type, data, askedBy(audience, type, data));
-    else if (requestEventTypes.has(type)) {
-      openRequests.closed(data);
-      policyCalls.closed(data);
-    }
+    const to = ours ? bystanders(audience, type, data) : receivers(audience, type, data);
     const tellOne = (attachment: Attachment): void => {
       const { connection, name } = attachment;
       if (eventTypesWithIds.has(type)) {
@@ -149,6 +145,11 @@ export const createEventIntake = (options: {
     };
     for (const attachment of to) guarded(() => tellOne(attachment));
     guarded(() => tellReaders(frame, type, event));
+    if (ours) policyCalls.answer(type, data);
+    else if (requestEventTypes.has(type)) {
+      policyCalls.closed(data);
+      guarded(() => requests.seen({ type, data }, audience, (one) => guarded(() => tellOne(one))));
+    }
     if (type === "session.idle") turns.idle(data);
   };
 

@@ -1,146 +1,190 @@
 import type { Clock } from "../kernel/clock.ts";
-import { isObject, type JsonObject } from "../kernel/json.ts";
-import { declares } from "./declarations.ts";
-import type { Attachment, Connection } from "./vocabulary.ts";
+import type { OpenRequest, Question, RequestEnd, SessionRequests, User } from "./request-vocabulary.ts";
+import type { Attachment } from "./vocabulary.ts";
 
-/** A request that the runtime makes as an event and that a client answers with a call. */
-interface RequestKind {
-  /** Can this attachment answer it? */
-  answerable(attachment: Attachment, data: Record<string, unknown>): boolean;
-  /**
-   * Who sees the event. Whoever sees a tool call that it declared executes it, so of those only the one that is asked;
-   * whoever sees a command or a sign-in without a handler answers with an error, so nobody else at all.
-   */
-  readonly shownTo: "all" | "asked and unable" | "asked";
-  /**
-   * May another attachment of the session answer for the asked one? An SDK client answers permission requests and
-   * elicitations by itself whenever it sees them; the result of a tool that it does not have it sends only on purpose.
-   */
-  readonly othersMayAnswer: boolean;
-  /** What we answer when nobody did in time. */
-  answer(requestId: string): { readonly method: string; readonly params: JsonObject };
+/** A question that is put to the clients that are attached. */
+export interface PutQuestion extends Question {
+  /** Asks a client that is attached and can answer; undefined: there is none, or none that has not been asked. */
+  ask(): Attachment | undefined;
+  /** Called once; when nobody answered in time it answers itself. */
+  ended(end: RequestEnd): void;
 }
 
-const noAnswer = "Nobody answered in time.";
+type State =
+  | { readonly kind: "open" }
+  | { readonly kind: "answering"; readonly by: User }
+  | { readonly kind: "ended"; readonly end: RequestEnd };
 
-export const requestKinds: Readonly<Record<string, RequestKind>> = {
-  "external_tool.requested": {
-    answerable: (attachment, data) => declares(attachment.declarations, "tools", data.toolName),
-    shownTo: "asked and unable",
-    othersMayAnswer: true,
-    answer: (requestId) => ({
-      method: "session.tools.handlePendingToolCall",
-      params: { requestId, error: noAnswer },
-    }),
-  },
-  "permission.requested": {
-    answerable: (attachment) => attachment.declarations.flags.has("requestPermission"),
-    shownTo: "all",
-    othersMayAnswer: false,
-    answer: (requestId) => ({
-      method: "session.permissions.handlePendingPermissionRequest",
-      params: { requestId, result: { kind: "user-not-available" } },
-    }),
-  },
-  "elicitation.requested": {
-    answerable: (attachment) => attachment.declarations.flags.has("requestElicitation"),
-    shownTo: "all",
-    othersMayAnswer: false,
-    answer: (requestId) => ({
-      method: "session.ui.handlePendingElicitation",
-      params: { requestId, result: { action: "cancel" } },
-    }),
-  },
-  "command.execute": {
-    answerable: (attachment, data) => declares(attachment.declarations, "commands", data.commandName),
-    shownTo: "asked",
-    othersMayAnswer: false,
-    answer: (requestId) => ({
-      method: "session.commands.handlePendingCommand",
-      params: { requestId, error: noAnswer },
-    }),
-  },
-  "mcp.oauth_required": {
-    answerable: (attachment) =>
-      [...attachment.interests.values()].some(({ eventType }) => eventType === "mcp.oauth_required"),
-    shownTo: "asked",
-    othersMayAnswer: false,
-    answer: (requestId) => ({
-      method: "session.mcp.oauth.handlePendingRequest",
-      params: { requestId, result: { kind: "cancelled" } },
-    }),
-  },
+type Change =
+  | { readonly kind: "answer"; readonly by: User }
+  /** The runtime does not take the answer for one. */
+  | { readonly kind: "reject" }
+  /** The runtime has it. */
+  | { readonly kind: "accept" }
+  /** The runtime says that the question is settled, has gone, or has no use for the answer. */
+  | { readonly kind: "withdraw" }
+  | { readonly kind: "expire" };
+
+/** The one transition function of a question. What comes too late changes nothing. */
+export const nextRequestState = (state: State, change: Change): State => {
+  if (state.kind === "ended") return state;
+  switch (change.kind) {
+    case "answer":
+      return state.kind === "open" ? { kind: "answering", by: change.by } : state;
+    case "reject":
+      return { kind: "open" };
+    case "accept":
+      return state.kind === "answering"
+        ? { kind: "ended", end: { outcome: "answered", by: state.by } }
+        : state;
+    case "withdraw":
+      return { kind: "ended", end: { outcome: "withdrawn" } };
+    case "expire":
+      return state.kind === "open" ? { kind: "ended", end: { outcome: "timeout" } } : state;
+  }
 };
 
-const completions: ReadonlySet<string> = new Set([
-  "external_tool.completed",
-  "permission.completed",
-  "elicitation.completed",
-  "command.completed",
-  "mcp.oauth_completed",
-]);
-
-/** Event types that open or close a request. */
-export const requestEventTypes: ReadonlySet<string> = new Set([...Object.keys(requestKinds), ...completions]);
-
-/** Calls that answer such a request. */
-export const answerMethods: ReadonlySet<string> = new Set(
-  Object.values(requestKinds).map((kind) => kind.answer("").method),
-);
-
-/** The requests of one session that wait for a client, each with the deadline after which we answer. */
-export interface OpenRequests {
+/** All that one session's runtime has asked and nobody has answered yet, each with a deadline. */
+export interface OpenRequests
+  extends Pick<SessionRequests, "list" | "find" | "hasEnded" | "takesFrom" | "answer"> {
   readonly size: number;
-  opened(type: string, data: unknown, asked: Attachment | undefined): void;
-  /** Only the one that was asked may answer, for as long as it is attached; see `othersMayAnswer`. */
-  mayAnswer(requestId: unknown, connection: Connection): boolean;
-  closed(data: unknown): void;
-  clear(): void;
+  /** `asked`: who has been asked already. */
+  add(question: PutQuestion, asked: Attachment | undefined): void;
+  /** The runtime says that it is over. */
+  closed(id: unknown): void;
+  /** Nobody can answer any more: as if the time were over. */
+  giveUp(id: string): void;
+  /** That client has gone, or may answer no more; `successor`: it is attached anew. */
+  left(attachment: Attachment, successor?: Attachment): void;
+  /** The runtime has no use for an answer any more to those, or to any. */
+  withdraw(which?: (request: OpenRequest) => boolean): void;
+}
+
+/** More at once are answered as if nobody had in time. A model rarely calls more tools at once than a person has fingers. */
+const maxOpen = 1_000;
+const maxRemembered = 1_000;
+
+interface Entry {
+  readonly request: OpenRequest;
+  readonly question: PutQuestion;
+  asked: Attachment | undefined;
+  state: State;
+  /** The deadline has passed while an answer was on its way. */
+  late: boolean;
+  /** Settled when every answer that came before has been dealt with. */
+  before: Promise<unknown>;
+  cancelDeadline(): void;
 }
 
 export const createOpenRequests = (options: {
   readonly clock: Clock;
   readonly deadlineMs: number;
-  readonly answer: (method: string, params: JsonObject) => void;
+  readonly onOpened: (request: OpenRequest) => void;
+  readonly onEnded: (request: OpenRequest, end: RequestEnd) => void;
+  readonly onTooMany: () => void;
 }): OpenRequests => {
-  const open = new Map<
-    string,
-    { readonly kind: RequestKind; readonly asked: Attachment | undefined; cancelDeadline(): void }
-  >();
-  const idOf = (data: unknown): string | undefined =>
-    isObject(data) && typeof data.requestId === "string" ? data.requestId : undefined;
+  const { clock, deadlineMs } = options;
+  const open = new Map<string, Entry>();
+  const remembered = new Set<string>();
+
+  const remember = (id: string): void => {
+    remembered.add(id);
+    if (remembered.size <= maxRemembered) return;
+    for (const oldest of remembered) {
+      remembered.delete(oldest);
+      return;
+    }
+  };
+
+  const change = (entry: Entry, what: Change): void => {
+    if (entry.state.kind === "ended") return;
+    entry.state = nextRequestState(entry.state, what);
+    if (entry.state.kind !== "ended") return;
+    const { question, request, state } = entry;
+    entry.cancelDeadline();
+    open.delete(request.id);
+    remember(request.id);
+    question.ended(state.end);
+    options.onEnded(request, state.end);
+  };
+
+  const entryOf = (id: unknown): Entry | undefined => (typeof id === "string" ? open.get(id) : undefined);
+
+  const handOver = async (entry: Entry, by: User, give: () => Promise<boolean>): Promise<boolean> => {
+    if (entry.state.kind === "ended") return false;
+    change(entry, { kind: "answer", by });
+    try {
+      const taken = await give();
+      change(entry, { kind: taken ? "accept" : "withdraw" });
+      return taken;
+    } catch (error) {
+      change(entry, { kind: "reject" });
+      if (entry.late) change(entry, { kind: "expire" });
+      throw error;
+    }
+  };
+
   return {
     get size() {
       return open.size;
     },
-    mayAnswer(requestId, connection) {
-      const request = typeof requestId === "string" ? open.get(requestId) : undefined;
-      if (request === undefined || request.asked === undefined || request.kind.othersMayAnswer) return true;
-      return (
-        request.asked.connection === connection || !request.asked.host.attachments.includes(request.asked)
-      );
+    get list() {
+      return [...open.values()].map(({ request }) => request);
     },
-    opened(type, data, asked) {
-      const id = idOf(data);
-      const kind = requestKinds[type];
-      if (id === undefined || kind === undefined || open.has(id)) return;
-      if (isObject(data) && data.resolvedByHook === true) return;
-      const cancelDeadline = options.clock.after(options.deadlineMs, () => {
-        open.delete(id);
-        const { method, params } = kind.answer(id);
-        options.answer(method, params);
-      });
-      open.set(id, { kind, asked, cancelDeadline });
+    find: (id) => entryOf(id)?.request,
+    hasEnded: (id) => typeof id === "string" && remembered.has(id),
+    add(question, asked) {
+      if (open.has(question.id)) return;
+      if (open.size >= maxOpen) {
+        options.onTooMany();
+        question.ended({ outcome: "timeout" });
+        return;
+      }
+      const askedAt = clock.now();
+      const request: OpenRequest = { ...question, askedAt, expiresAt: askedAt + deadlineMs };
+      const entry: Entry = {
+        request,
+        question,
+        asked,
+        state: { kind: "open" },
+        late: false,
+        before: Promise.resolve(),
+        cancelDeadline: clock.after(deadlineMs, () => {
+          entry.late = true;
+          change(entry, { kind: "expire" });
+        }),
+      };
+      open.set(question.id, entry);
+      remembered.delete(question.id);
+      options.onOpened(request);
     },
-    closed(data) {
-      const id = idOf(data);
-      if (id === undefined) return;
-      open.get(id)?.cancelDeadline();
-      open.delete(id);
+    takesFrom({ id, othersMayAnswer }, connectionId) {
+      const asked = open.get(id)?.asked;
+      return asked === undefined || othersMayAnswer || asked.connection.id === connectionId;
     },
-    clear() {
-      for (const { cancelDeadline } of open.values()) cancelDeadline();
-      open.clear();
+    async answer(id, by, give) {
+      const entry = open.get(id);
+      if (entry === undefined) return false;
+      const answer = entry.before.then(() => handOver(entry, by, give));
+      entry.before = answer.catch(() => undefined);
+      return answer;
+    },
+    closed(id) {
+      const entry = entryOf(id);
+      if (entry === undefined) return;
+      // An answer that is on its way is what has settled it.
+      change(entry, { kind: entry.state.kind === "answering" ? "accept" : "withdraw" });
+    },
+    giveUp(id) {
+      const entry = open.get(id);
+      if (entry !== undefined) change(entry, { kind: "expire" });
+    },
+    left(attachment, successor) {
+      for (const entry of open.values())
+        if (entry.asked === attachment) entry.asked = successor ?? entry.question.ask();
+    },
+    withdraw(which = () => true) {
+      for (const entry of [...open.values()]) if (which(entry.request)) change(entry, { kind: "withdraw" });
     },
   };
 };

@@ -45,6 +45,8 @@ export const createSessionAttachments = (options: {
   readonly onOpened: () => void;
   /** Somebody has attached or left. */
   readonly onMoved: () => void;
+  /** An attachment has gone, or may answer nothing any more; `successor`: its client is attached anew. */
+  readonly onLeft: (attachment: Attachment, successor?: Attachment) => void;
   /** Resolves when no change that was sent to the runtime is open. */
   readonly changed: () => Promise<void>;
   readonly clock: Clock;
@@ -78,6 +80,7 @@ export const createSessionAttachments = (options: {
     const earlier = attachmentOf(connection);
     if (earlier !== undefined) remove(earlier);
     attachments.push(attachment);
+    if (earlier !== undefined) options.onLeft(earlier, attachment);
     leaveWhenIdle = false;
     options.onMoved();
     return attachment;
@@ -138,6 +141,7 @@ export const createSessionAttachments = (options: {
             attachments.push(before.attachment);
             options.onMoved();
           }
+          options.onLeft(attachment, before.attachment);
           recordWriter = before.recordWriter;
           throw error;
         } finally {
@@ -171,6 +175,7 @@ export const createSessionAttachments = (options: {
           }
         }
         remove(attachment);
+        options.onLeft(attachment);
         if (!last) return upstream.refresh();
         stay.sleepLater();
       }),
@@ -180,6 +185,7 @@ export const createSessionAttachments = (options: {
         remove(attachment);
         const { connection, name } = attachment;
         if (connection.attachments.get(name) === attachment) connection.attachments.delete(name);
+        options.onLeft(attachment);
       }
       if (theirs.length > 0) declaredChanged();
       return theirs;
@@ -190,6 +196,7 @@ export const createSessionAttachments = (options: {
         const part = options.access.assertPart(attachment.connection.principal);
         attachment.role = part.role;
         attachment.declarations = countedOf(attachment.offered, part);
+        if (part.role === "reader") options.onLeft(attachment);
       }
       if (theirs.length > 0) declaredChanged();
     },

@@ -11,8 +11,9 @@ import { forkSession } from "./fork.ts";
 import type { GatewayServices } from "./gateway-services.ts";
 import { withIds, withValues } from "./ids.ts";
 import { tellIgnored } from "./ignored-parameters.ts";
-import { answerMethods } from "./open-requests.ts";
 import { clearQueue, ownPendingItems, pendingItems, removeMostRecent } from "./queue-calls.ts";
+import { isAnswer } from "./request-kinds.ts";
+import { answerOverSdk } from "./sdk-answers.ts";
 import { admitTurn } from "./turn-admission.ts";
 import { beginsTurn, mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
@@ -196,12 +197,11 @@ const callHeld = async (
   { entry, params: judged }: Judgement,
 ): Promise<unknown> => {
   const { sessionId: _name, ...rest } = paramsWithin(connection, held.host, entry.method, judged);
-  const reads = answerMethods.has(entry.method) || onlyReads(entry.method);
+  const reads = isAnswer(entry.method) || onlyReads(entry.method);
   if (begins.has(entry.method) || (mayBegin(entry.method) && !reads)) services.admit();
   if (beginsTurn(entry.method)) await admitTurn(services, connection.principal, connection.policy.limits);
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
-  if (answerMethods.has(entry.method) && !held.host.mayAnswer(rest.requestId, connection))
-    return { success: false };
+  if (isAnswer(entry.method)) return answerOverSdk(services, connection, held.host, entry.method, rest);
   if (entry.method === "sessions.fork") return forkSession(services, connection, held.host, rest);
   if (entry.method === "session.shell.exec") return services.shells.exec(connection, held.host, rest);
   const answer = special[entry.method];

@@ -6,20 +6,19 @@ import { isObject } from "../kernel/json.ts";
 import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
 import type { KnownMessage, SessionName, SessionRow } from "../store/store.ts";
-import { unite } from "./declarations.ts";
+import { askedOfPeople, unite } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
 import { dismiss } from "./dismissal.ts";
 import { createHeldEnds } from "./held-ends.ts";
-import { askAttachment } from "./host-callbacks.ts";
 import { createHostCalls } from "./host-calls.ts";
 import { createEventIntake } from "./host-events.ts";
+import { createHostRequests } from "./host-requests.ts";
 import type { HostServices } from "./host-services.ts";
 import { createHostTurns } from "./host-turns.ts";
 import { createInOrder } from "./in-order.ts";
 import { registerInterest } from "./interests.ts";
 import { createKnownMessages } from "./known-messages.ts";
 import { runtimeOf } from "./life.ts";
-import { createOpenRequests } from "./open-requests.ts";
 import { createOwnWork } from "./own-work.ts";
 import { createPolicyCalls } from "./policy-calls.ts";
 import { policyDeclares } from "./policy-tools.ts";
@@ -101,6 +100,9 @@ export const createSessionHost = (options: {
         nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
       });
 
+  /** Whoever is attached: people answer over HTTP. Nobody can find a one-shot session. */
+  const asksPeople = (): boolean => upstream.held.record.facts.overHttp === true && !row.ephemeral;
+
   const upstream = createSessionUpstream({
     services,
     row,
@@ -111,7 +113,7 @@ export const createSessionHost = (options: {
     takePlace: () => services.places.take(stay.resident),
     onLeft: (runtime) => {
       forgetUnstored();
-      openRequests.clear();
+      requests.open.withdraw();
       policyCalls.clear();
       ownWork.clear();
       services.places.leave(stay.resident);
@@ -119,10 +121,13 @@ export const createSessionHost = (options: {
     },
     declared: () => {
       const { given } = upstream.held;
-      return unite([
-        ...attachments.map(({ declarations }) => declarations),
-        ...(given === undefined ? [] : [policyDeclares(given)]),
-      ]);
+      return unite(
+        [
+          ...attachments.map(({ declarations }) => declarations),
+          ...(given === undefined ? [] : [policyDeclares(given)]),
+        ],
+        asksPeople() ? askedOfPeople : [],
+      );
     },
     async onMoved() {
       messages.learn(await store.messages.of(row.id));
@@ -148,7 +153,7 @@ export const createSessionHost = (options: {
     hasWork: () =>
       (!atGate && turns.current !== undefined) ||
       calls.open > 0 ||
-      openRequests.size > 0 ||
+      requests.open.size > 0 ||
       policyCalls.size > 0 ||
       ownWork.running ||
       intake.holding,
@@ -176,6 +181,7 @@ export const createSessionHost = (options: {
     inOrder,
     hasTurn: () => turns.current !== undefined || ownWork.inTurn,
     onOpened: () => ownWork.seePlans(),
+    onLeft: (attachment, successor) => requests.open.left(attachment, successor),
     onMoved: () => services.presence.moved(row.id),
     changed: calls.changed,
     clock,
@@ -204,15 +210,18 @@ export const createSessionHost = (options: {
     else turns.interrupt(message);
   };
 
-  const openRequests = createOpenRequests({
-    clock,
-    deadlineMs: policy.limits.callbackTimeoutMs,
-    answer: (method, params) => {
-      metrics.callback("timeout");
-      call(method, params).catch((error) =>
-        log.warn({ session: row.id, method, error }, "a default answer was not taken"),
-      );
-    },
+  const requests = createHostRequests({
+    services,
+    row,
+    policy,
+    attachments,
+    turn: () => turns.current,
+    roleOf: (who) => access.partOf(who)?.role,
+    recordWriter: () => holders.recordWriter,
+    asksPeople,
+    ofPolicy: (requestId) => policyCalls.owns(requestId),
+    call: (method, params) => call(method, params),
+    tellReaders,
   });
 
   const policyCalls = createPolicyCalls({
@@ -303,7 +312,7 @@ export const createSessionHost = (options: {
     shown: (event) => shownEvent(event, row, (id) => messages.all.get(id)),
     attachments,
     turns,
-    openRequests,
+    requests,
     policyCalls,
     heldEnds,
     clientMessageId: messages.clientId,
@@ -409,7 +418,7 @@ export const createSessionHost = (options: {
       return turns.send(sender, params, how);
     },
     // Who is being asked something may send before it answers: it would wait for itself.
-    mayCrossEnd: (connection) => heldEnds.mayCross(connection) && openRequests.size === 0 && callbacks === 0,
+    mayCrossEnd: (connection) => heldEnds.mayCross(connection) && requests.open.size === 0 && callbacks === 0,
     abort: turns.abort,
     findTurn: turns.find,
     unsteered: turns.unsteered,
@@ -434,8 +443,7 @@ export const createSessionHost = (options: {
       return change("session.provider.add", shown, () => upstream.held.foldProviders(shown));
     },
     registerInterest: (attachment, eventType) => registerInterest(attachment, eventType, call),
-    mayAnswer: (requestId, connection) =>
-      !policyCalls.owns(requestId) && openRequests.mayAnswer(requestId, connection),
+    requests: requests.shown,
     clientMessageId: messages.clientId,
     messages: messages.all,
     countTokens: turns.countTokens,
@@ -446,16 +454,7 @@ export const createSessionHost = (options: {
       calls.counted(async () => {
         callbacks++;
         try {
-          return await askAttachment({
-            method,
-            params,
-            attachments,
-            sender: turns.current?.sender,
-            recordWriter: holders.recordWriter,
-            policy,
-            log,
-            metrics,
-          });
+          return await requests.callback(method, params);
         } finally {
           callbacks--;
         }

@@ -12,6 +12,7 @@ import type { Envelope } from "../wire/envelope.ts";
 import type { RequestOptions } from "../wire/peer.ts";
 import type { Declarations } from "./declarations.ts";
 import type { Life } from "./life.ts";
+import type { SessionRequests } from "./request-vocabulary.ts";
 import type { SessionAccess } from "./session-access.ts";
 
 /** What the gateway needs of a client's connection; each face has its own kind. */
@@ -201,8 +202,8 @@ export interface SessionHost {
   /** `session.provider.add`, its keys kept here. */
   addProviders(params: JsonObject): Promise<Envelope>;
   registerInterest(attachment: Attachment, eventType: string): Promise<Envelope>;
-  /** May this connection answer that open request of the runtime? */
-  mayAnswer(requestId: unknown, connection: Connection): boolean;
+  /** What its runtime asks, and who may answer. */
+  readonly requests: SessionRequests;
   /** The name that the runtime's message has for clients. */
   clientMessageId(runtimeMessageId: string): string | undefined;
   /** What the history does not say of messages, by the runtime's ids. */

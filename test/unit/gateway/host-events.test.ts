@@ -1,7 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { createEventIntake, type StoreTurn } from "../../../src/gateway/host-events.ts";
 import type { HostTurns } from "../../../src/gateway/host-turns.ts";
-import type { OpenRequests } from "../../../src/gateway/open-requests.ts";
 import type { PolicyCalls } from "../../../src/gateway/policy-calls.ts";
 import { shownEvent } from "../../../src/gateway/shown-event.ts";
 import type { Attachment, Connection, SessionHost } from "../../../src/gateway/vocabulary.ts";
@@ -74,10 +73,7 @@ const setUp = (given: { keeps?: boolean } = {}) => {
       ),
     attachments: [attachment],
     turns: turns as unknown as HostTurns,
-    openRequests: {
-      opened: () => undefined,
-      closed: () => undefined,
-    } as Partial<OpenRequests> as OpenRequests,
+    requests: { answersFor: () => () => true, seen: () => undefined },
     policyCalls: { concerns: () => false, closed: () => undefined } as Partial<PolicyCalls> as PolicyCalls,
     heldEnds: {
       hold: (_attachment, tell) => tell(),

@@ -1,17 +1,13 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { splitParameters, unite } from "../../../src/gateway/declarations.ts";
 import { type Audience, askedBy, receivers } from "../../../src/gateway/delivery.ts";
 import { rewriteEvent } from "../../../src/gateway/event-ids.ts";
 import { withIds } from "../../../src/gateway/ids.ts";
-import { createOpenRequests } from "../../../src/gateway/open-requests.ts";
 import type { Attachment, Connection, SessionHost } from "../../../src/gateway/vocabulary.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
 
-const attachments: Attachment[] = [];
-const host = { attachments } as unknown as SessionHost;
-const attachment = (id: string, params: Record<string, unknown>): Attachment => ({
-  connection: { id, link: { kind: "sdk" } } as Connection,
-  host,
+const attachment = (id: string, params: Record<string, unknown>, user = "alice"): Attachment => ({
+  connection: { id, link: { kind: "sdk" }, principal: { tenant: "acme", user } } as Connection,
+  host: {} as SessionHost,
   name: id,
   role: "owner",
   founder: true,
@@ -33,6 +29,7 @@ const audience = (sender?: Attachment, waiting: readonly Attachment[] = []): Aud
   serves: (connection) => connection === sender?.connection,
   hasAsked: () => false,
   waits: (connection) => waiting.some((one) => one.connection === connection),
+  answers: ({ connection }) => connection.principal.user !== "eve",
 });
 const names = (list: readonly Attachment[]) => list.map(({ name }) => name);
 
@@ -53,51 +50,29 @@ describe("who is asked, and who sees it", () => {
     expect(names(receivers(audience(a), "command.execute", { commandName: "none" }))).toEqual([]);
   });
 
+  it("neither asks nor shows who may not answer, who would answer all the same", () => {
+    const eve = attachment("eve", { tools: [tool("both")], requestPermission: true }, "eve");
+    const withEve = { ...audience(eve), attachments: [a, watcher, eve] };
+    expect(askedBy(withEve, "external_tool.requested", { toolName: "both" })?.name).toBe("a");
+    expect(askedBy({ ...withEve, attachments: [eve] }, "permission.requested", {})).toBeUndefined();
+    for (const type of ["permission.requested", "elicitation.requested"])
+      expect(names(receivers(withEve, type, {}))).toEqual(["a", "w"]);
+    expect(names(receivers(withEve, "external_tool.requested", { toolName: "both" }))).toEqual(["a", "w"]);
+    expect(names(receivers(withEve, "permission.completed", {}))).toEqual(["a", "w", "eve"]);
+  });
+
+  it("asks the sender's user before other owners when its own connection cannot answer", () => {
+    const his = attachment("his", { requestPermission: true }, "bob");
+    const http = { ...attachment("http", {}, "bob"), connection: { ...his.connection, id: "http" } };
+    const asked = { ...audience(), attachments: [his, http, a], sender: http.connection };
+    expect(askedBy(asked, "permission.requested", {})?.name).toBe("his");
+    expect(askedBy({ ...asked, attachments: [http, a] }, "permission.requested", {})?.name).toBe("a");
+  });
+
   it("shows deltas only to who streams, and the end of a turn not to who waits for a later one", () => {
     expect(names(receivers(audience(), "assistant.message_delta", undefined))).toEqual(["a"]);
     expect(names(receivers(audience(a, [b]), "session.idle", {}))).toEqual(["a", "w"]);
     expect(names(receivers(audience(a, [b]), "session.error", {}))).toEqual(["a", "w"]);
-  });
-});
-
-describe("open requests", () => {
-  const setUp = () => {
-    const clock = new ManualClock();
-    const answer = vi.fn();
-    return { clock, answer, requests: createOpenRequests({ clock, deadlineMs: 100, answer }) };
-  };
-
-  it("answers what nobody answered in time, once", () => {
-    const { clock, answer, requests } = setUp();
-    requests.opened("permission.requested", { requestId: "p" }, undefined);
-    requests.opened("external_tool.requested", { requestId: "t" }, undefined);
-    requests.closed({ requestId: "t" });
-    clock.advance(100);
-    expect(answer.mock.calls).toEqual([
-      [
-        "session.permissions.handlePendingPermissionRequest",
-        { requestId: "p", result: { kind: "user-not-available" } },
-      ],
-    ]);
-    expect(requests.size).toBe(0);
-  });
-
-  it("lets only the one who was asked answer, for as long as it is attached", () => {
-    const { requests } = setUp();
-    attachments.push(a, b);
-    requests.opened("permission.requested", { requestId: "p" }, a);
-    expect(requests.mayAnswer("p", a.connection)).toBe(true);
-    expect(requests.mayAnswer("p", b.connection)).toBe(false);
-    attachments.splice(0, 1);
-    expect(requests.mayAnswer("p", b.connection)).toBe(true);
-    expect(requests.mayAnswer("unknown", b.connection)).toBe(true);
-  });
-
-  it("leaves no timer behind", () => {
-    const { clock, requests } = setUp();
-    requests.opened("permission.requested", { requestId: "p" }, undefined);
-    requests.clear();
-    expect(clock.pending).toBe(0);
   });
 });
 

@@ -1,0 +1,24 @@
+import { isObject, type Json } from "../kernel/json.ts";
+
+/** Characters of all texts in one detail; more is cut off. A diff or a tool's arguments can be as large as a frame. */
+const maxText = 256 * 1024;
+const maxItems = 10_000;
+
+/** What a runtime says of its question, cut to a size that can be kept and told. */
+export const boundedDetail = (detail: unknown): Json => {
+  let text = maxText;
+  let items = maxItems;
+  const cut = (value: unknown): Json => {
+    items--;
+    if (typeof value === "string") {
+      const kept = value.slice(0, Math.max(text, 0));
+      text -= kept.length;
+      return kept.length < value.length ? `${kept}…` : value;
+    }
+    if (Array.isArray(value)) return value.slice(0, Math.max(items, 0)).map(cut);
+    if (!isObject(value)) return (value ?? null) as Json;
+    const kept = Object.entries(value).slice(0, Math.max(items, 0));
+    return Object.fromEntries(kept.map(([key, inner]) => [key, cut(inner)]));
+  };
+  return cut(detail);
+};

@@ -18,6 +18,7 @@ import { invitesRoutes } from "./invites-routes.ts";
 import { messagesRoutes } from "./messages-routes.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { operationsRoutes } from "./operations-routes.ts";
+import { pageRoutes } from "./page-routes.ts";
 import { participantsRoutes } from "./participants-routes.ts";
 import { presenceRoutes } from "./presence-routes.ts";
 import { sendProblem } from "./problem.ts";
@@ -138,6 +139,7 @@ export const buildHttpApp = async (
   await collectOpenApi(app);
   operationsRoutes(app, context, options);
   docsRoutes(app);
+  pageRoutes(app);
   eventsRoutes(app, context);
   browserSessionRoutes(app, context);
   await app.register(async (plain) => {

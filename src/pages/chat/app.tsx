@@ -1,0 +1,86 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+import { ApiError, api, type Me, messageOf } from "./api.ts";
+import { Chats } from "./chats.tsx";
+import { takeFragment, useRoute } from "./route.ts";
+import { SignIn } from "./sign-in.tsx";
+import { texts } from "./texts.ts";
+
+type Who =
+  | { readonly kind: "unknown" }
+  | { readonly kind: "nobody"; readonly error: string | undefined }
+  | { readonly kind: "somebody"; readonly me: Me };
+
+const isUnauthenticated = (error: unknown): boolean => error instanceof ApiError && error.status === 401;
+
+export const App = () => {
+  const [who, setWho] = useState<Who>({ kind: "unknown" });
+  const [notice, setNotice] = useState<string>();
+  const invite = useRef<string>(undefined);
+  const begun = useRef(false);
+  const { open, go } = useRoute();
+
+  /** Joins by the invitation that the address has brought, if it has. */
+  const join = useCallback(async () => {
+    const token = invite.current;
+    invite.current = undefined;
+    if (token === undefined) return;
+    try {
+      go((await api.accept(token)).id, "replace");
+      setNotice(texts.share.accepted);
+    } catch (error) {
+      const gone = error instanceof ApiError && error.status === 404;
+      setNotice(gone ? texts.share.invalid : messageOf(error));
+    }
+  }, [go]);
+
+  const enter = useCallback(
+    async (key?: string) => {
+      try {
+        if (key !== undefined) await api.signIn(key);
+        const me = await api.me();
+        await join();
+        setWho({ kind: "somebody", me });
+      } catch (error) {
+        const wrong = key === undefined ? undefined : texts.signIn.wrong;
+        setWho({ kind: "nobody", error: isUnauthenticated(error) ? wrong : messageOf(error) });
+      }
+    },
+    [join],
+  );
+
+  useEffect(() => {
+    if (begun.current) return;
+    begun.current = true;
+    const given = takeFragment();
+    invite.current = given.invite;
+    void enter(given.key);
+  }, [enter]);
+
+  const signOut = useCallback(async () => {
+    await api.signOut().catch(() => undefined);
+    go(undefined, "replace");
+    setWho({ kind: "nobody", error: undefined });
+  }, [go]);
+
+  const signedOut = useCallback(() => setWho({ kind: "nobody", error: texts.signIn.ended }), []);
+
+  switch (who.kind) {
+    case "unknown":
+      return <main className="blank" aria-label={texts.loading} aria-busy="true" />;
+    case "nobody":
+      return <SignIn error={who.error} onKey={enter} />;
+    case "somebody":
+      return (
+        <Chats
+          key={`${who.me.tenant} ${who.me.user}`}
+          me={who.me}
+          open={open}
+          go={go}
+          notice={notice}
+          onNotice={setNotice}
+          onSignOut={signOut}
+          onSignedOut={signedOut}
+        />
+      );
+  }
+};

@@ -1,0 +1,33 @@
+import { useEffect } from "react";
+import { CloseIcon } from "./icons.tsx";
+import { texts } from "./texts.ts";
+
+const shownMs = 8_000;
+
+/** A word about what has just happened, above everything else for a moment. */
+export const Notice = ({
+  text,
+  onClose,
+}: {
+  readonly text: string | undefined;
+  readonly onClose: () => void;
+}) => {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the time begins with the text
+  useEffect(() => {
+    if (text === undefined) return;
+    const timer = setTimeout(onClose, shownMs);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return (
+    <div className="notices" role="status">
+      {text !== undefined && (
+        <div className="notice">
+          <span>{text}</span>
+          <button type="button" className="quiet icon-only" aria-label={texts.close} onClick={onClose}>
+            <CloseIcon />
+          </button>
+        </div>
+      )}
+    </div>
+  );
+};

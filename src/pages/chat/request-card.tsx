@@ -1,0 +1,254 @@
+import { type FormEvent, useId, useState } from "react";
+import { ApiError, type Me, messageOf } from "./api.ts";
+import { type Field, fieldsOf, valuesOf } from "./elicitation.ts";
+import { type Json, list, record, shown, text } from "./json.ts";
+import type { Request } from "./room.ts";
+import { texts } from "./texts.ts";
+import { timeOf } from "./time.ts";
+
+const words = texts.requests;
+
+type Answer = (answer: Json) => void;
+
+/** What is asked, in the runtime's own words, and the whole of it: nobody allows what they have not seen. */
+const Asked = ({ request }: { readonly request: Request }) => {
+  const { detail, kind } = request;
+  if (kind === "user_input") return <p>{text(detail.question)}</p>;
+  if (kind === "elicitation") return <p>{text(detail.message)}</p>;
+  const asked = record(detail.permissionRequest ?? detail);
+  const name = text(asked.toolTitle) || text(asked.toolName) || text(asked.kind);
+  const what =
+    text(asked.fullCommandText) ||
+    text(asked.fileName) ||
+    text(asked.path) ||
+    text(asked.url) ||
+    shown(asked.args ?? asked.arguments);
+  const why = text(asked.intention) || text(asked.toolDescription);
+  return (
+    <>
+      <p>
+        <code>{name}</code>
+        {why !== "" && <> {why}</>}
+      </p>
+      {what !== "" && (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what is long is scrolled with the keyboard too
+        <pre className="tool-text" tabIndex={0}>
+          {what}
+        </pre>
+      )}
+    </>
+  );
+};
+
+const PermissionButtons = ({ busy, onAnswer }: { readonly busy: boolean; readonly onAnswer: Answer }) => (
+  <div className="buttons">
+    <button type="button" className="primary" disabled={busy} onClick={() => onAnswer({ decision: "allow" })}>
+      {words.allow}
+    </button>
+    <button type="button" disabled={busy} onClick={() => onAnswer({ decision: "deny" })}>
+      {words.deny}
+    </button>
+  </div>
+);
+
+const TextAnswer = (props: {
+  readonly label: string;
+  readonly submit: string;
+  readonly choices: readonly string[];
+  readonly freeform: boolean;
+  readonly busy: boolean;
+  readonly onText: (answer: string) => void;
+}) => {
+  const { label, submit, choices, freeform, busy, onText } = props;
+  const [given, setGiven] = useState("");
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (given.trim() !== "") onText(given);
+      }}
+    >
+      {choices.length > 0 && (
+        <div className="buttons">
+          {choices.map((choice) => (
+            <button key={choice} type="button" disabled={busy} onClick={() => onText(choice)}>
+              {choice}
+            </button>
+          ))}
+        </div>
+      )}
+      {freeform && (
+        <div className="buttons">
+          <input aria-label={label} value={given} onChange={({ target }) => setGiven(target.value)} />
+          <button type="submit" className="primary" disabled={busy || given.trim() === ""}>
+            {submit}
+          </button>
+        </div>
+      )}
+    </form>
+  );
+};
+
+const FieldView = ({ field }: { readonly field: Field }) => {
+  const id = useId();
+  const { name, kind, choices, required, initial } = field;
+  return (
+    <div className="field">
+      <label htmlFor={id}>{field.title}</label>
+      {kind === "choice" ? (
+        <select id={id} name={name} required={required} defaultValue={initial}>
+          {choices.map((choice) => (
+            <option key={choice} value={choice}>
+              {choice}
+            </option>
+          ))}
+        </select>
+      ) : kind === "yes" ? (
+        <input id={id} name={name} type="checkbox" defaultChecked={initial === "true"} />
+      ) : (
+        <input
+          id={id}
+          name={name}
+          type={kind === "number" ? "number" : "text"}
+          step={kind === "number" ? "any" : undefined}
+          required={required}
+          defaultValue={initial}
+        />
+      )}
+      {field.about !== "" && <p className="hint">{field.about}</p>}
+    </div>
+  );
+};
+
+const ElicitationForm = ({
+  detail,
+  busy,
+  onAnswer,
+}: {
+  readonly detail: Json;
+  readonly busy: boolean;
+  readonly onAnswer: Answer;
+}) => {
+  const fields = fieldsOf(detail);
+  const submit = (event: FormEvent<HTMLFormElement>): void => {
+    event.preventDefault();
+    onAnswer({ action: "accept", content: valuesOf(fields, new FormData(event.currentTarget)) });
+  };
+  return (
+    <form onSubmit={submit}>
+      {fields.map((field) => (
+        <FieldView key={field.name} field={field} />
+      ))}
+      <div className="buttons">
+        <button type="submit" className="primary" disabled={busy}>
+          {words.accept}
+        </button>
+        <button type="button" disabled={busy} onClick={() => onAnswer({ action: "decline" })}>
+          {words.decline}
+        </button>
+        <button
+          type="button"
+          className="quiet"
+          disabled={busy}
+          onClick={() => onAnswer({ action: "cancel" })}
+        >
+          {words.dismiss}
+        </button>
+      </div>
+    </form>
+  );
+};
+
+const Answering = ({
+  request,
+  busy,
+  onAnswer,
+}: {
+  readonly request: Request;
+  readonly busy: boolean;
+  readonly onAnswer: Answer;
+}) => {
+  const { detail } = request;
+  switch (request.kind) {
+    case "permission":
+      return <PermissionButtons busy={busy} onAnswer={onAnswer} />;
+    case "user_input":
+      return (
+        <TextAnswer
+          label={words.answerLabel}
+          submit={words.answer}
+          choices={list(detail.choices).map(text)}
+          freeform={detail.allowFreeform !== false || list(detail.choices).length === 0}
+          busy={busy}
+          onText={(answer) => onAnswer({ answer })}
+        />
+      );
+    case "elicitation":
+      return <ElicitationForm detail={detail} busy={busy} onAnswer={onAnswer} />;
+    case "tool_call":
+      return (
+        <TextAnswer
+          label={words.result}
+          submit={words.answer}
+          choices={[]}
+          freeform
+          busy={busy}
+          onText={(result) => onAnswer({ result })}
+        />
+      );
+  }
+};
+
+const settledText = ({ settled }: Request, me: Me): string => {
+  if (settled === null) return "";
+  if (settled.outcome === "answered" && settled.by !== null)
+    return settled.by === me.user ? words.answeredByYou : words.answered(settled.by);
+  return words.outcomes[settled.outcome] ?? settled.outcome;
+};
+
+/** Something that the model may not do or know by itself. Who may answers; the others see that it waits, and how it ended. */
+export const RequestCard = ({
+  request,
+  me,
+  mayAnswer,
+  onAnswer,
+}: {
+  readonly request: Request;
+  readonly me: Me;
+  readonly mayAnswer: boolean;
+  readonly onAnswer: (answer: Json) => Promise<unknown>;
+}) => {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string>();
+  const open = request.settled === null;
+
+  const answer = async (given: Json): Promise<void> => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await onAnswer(given);
+    } catch (reason) {
+      const late = reason instanceof ApiError && (reason.status === 409 || reason.status === 404);
+      setError(late ? words.tooLate : messageOf(reason));
+      setBusy(false);
+    }
+  };
+
+  return (
+    <section className={`request${open ? " open" : ""}`} aria-label={words.titles[request.kind]}>
+      <p className="request-title">{words.titles[request.kind]}</p>
+      <Asked request={request} />
+      {open && mayAnswer && (
+        <Answering request={request} busy={busy} onAnswer={(given) => void answer(given)} />
+      )}
+      <p className="hint" role="status">
+        {error ??
+          (open
+            ? mayAnswer
+              ? words.until(timeOf(request.expiresAt))
+              : words.waitsFor(request.for ?? texts.share.roles.owner ?? "")
+            : settledText(request, me))}
+      </p>
+    </section>
+  );
+};

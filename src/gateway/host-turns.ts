@@ -13,6 +13,7 @@ import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { KnownMessages } from "./known-messages.ts";
+import { withSenderName } from "./sender-names.ts";
 import type { SessionAccess } from "./session-access.ts";
 import { admitTurn } from "./turn-admission.ts";
 import type { TurnRows } from "./turn-rows.ts";
@@ -121,12 +122,14 @@ export const createHostTurns = (options: {
   const submit = async (
     parameters: Readonly<Record<string, unknown>>,
     taking: () => void,
+    { principal }: Sender,
   ): Promise<string> => {
     const running = (): void => {
       options.onRunning();
       taking();
     };
-    const result = (await options.call("session.send", parameters, running)).result();
+    const said = options.row.senderNames ? withSenderName(parameters, principal.user) : parameters;
+    const result = (await options.call("session.send", said, running)).result();
     if (!isObject(result) || typeof result.messageId !== "string") {
       throw new RpcError({ code: -32603, message: "The runtime accepted the message without an id." });
     }

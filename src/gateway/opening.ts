@@ -57,6 +57,7 @@ const claim = async (
       record: JSON.stringify(firstRecord(connection, params, traits)),
       ephemeral: traits.ephemeral,
       visibility: traits.visibility,
+      senderNames: traits.senderNames === true,
       ttlMs: traits.ttlMs ?? null,
     };
     const place = traits.ephemeral ? undefined : await quota.take(principal, policy.limits);

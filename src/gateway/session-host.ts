@@ -360,6 +360,7 @@ export const createSessionHost = (options: {
     if (!access.set(user, role)) return;
     if (role === null) for (const attachment of holders.expel(user)) dismiss(attachment, clock.now());
     else holders.roleChanged(user);
+    if (role === null || role === "reader") services.presence.typing(row.id, user, false);
     tellReaders(ownEvent(clock, "participant.changed", { user, role }));
     services.presence.participantsChanged(row.id);
     if (role === null) await turns.expel(user, "all");

@@ -161,12 +161,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const run = begin(turn, []);
     const submitted = async (): Promise<string> => {
       await options.begun(turn);
-      return options.submit(turn.parameters, () => {
+      const taking = (): void => {
         // What it was told then holds: a message that has ended is not given to the runtime.
         assertCurrent(run);
         options.assertMaySend(turn.sender);
         run.submitted = true;
-      });
+      };
+      return options.submit(turn.parameters, taking, turn.sender);
     };
     submitted().then(
       (id) => {
@@ -184,11 +185,12 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
     run.taken = Promise.withResolvers();
-    const given = options.submit({ ...turn.parameters, mode: "immediate" }, () => {
+    const taking = (): void => {
       // It may have become the next turn on its way.
       if (current?.turn !== turn) assertCurrent(run);
       options.assertMaySend(turn.sender);
-    });
+    };
+    const given = options.submit({ ...turn.parameters, mode: "immediate" }, taking, turn.sender);
     given.then(
       (id) => {
         accepted(turn, id);

@@ -36,10 +36,10 @@ export interface TurnRunnerOptions {
   /** Notes that a message is about to be delivered into the running turn. It is after that. */
   steering(turn: Turn<Sender>): Promise<void>;
   /**
-   * Gives a message to the runtime; resolves with the runtime's id of it. Calls `taking` when nothing need be waited for
+   * Gives a message of this sender to the runtime; resolves with the runtime's id of it. Calls `taking` when nothing need be waited for
    * any more; it throws when the message must not be given.
    */
-  submit(parameters: Readonly<Record<string, unknown>>, taking: () => void): Promise<string>;
+  submit(parameters: Readonly<Record<string, unknown>>, taking: () => void, sender: Sender): Promise<string>;
   /** Aborts what the runtime does. Calls `taking` as `submit` does. */
   abortUpstream(taking: () => void): Promise<unknown>;
   /** The runtime has named a message, which its sender knows by `clientMessageId`. */

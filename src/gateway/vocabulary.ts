@@ -66,6 +66,8 @@ export interface Connection extends Sender {
 export interface NewSessionTraits {
   readonly ephemeral: boolean;
   readonly visibility: "private" | "shared";
+  /** Tell the model who sends each message. */
+  readonly senderNames?: boolean;
   /** Milliseconds that it may lie unused, instead of what the policy says. */
   readonly ttlMs?: number;
   /** The client's name for the request; rejects with `KeyUsed` if an earlier one had it. */

@@ -32,6 +32,7 @@ const describe = ({ gateway }: Pick<HttpContext, "gateway">, row: OwnedSession) 
   return {
     id: row.publicId,
     visibility: row.visibility,
+    senderNames: row.senderNames,
     state:
       host === undefined || host.life === "hibernated" || host.life === "deleted"
         ? ("hibernated" as const)

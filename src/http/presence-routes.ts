@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { SquadronError } from "../kernel/errors.ts";
+import { partIn } from "../gateway/directory-methods.ts";
+import { assertMay } from "../policy/session-rights.ts";
 import { callerOf } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { findSession } from "./found-session.ts";
@@ -22,13 +23,10 @@ export const presenceRoutes = (app: HttpApp, context: HttpContext): void => {
       },
     },
     async (request, reply) => {
-      const { id, role } = await findSession(context, request, request.params.id);
-      if (role === "reader")
-        throw new SquadronError("forbidden", "Who takes part in a session as a reader writes nothing.", {
-          details: { role, needed: "writer" },
-        });
-      const { user } = callerOf(request).principal;
-      context.gateway.services.hosts.presence.typing(id, user, request.body.typing);
+      const row = await findSession(context, request, request.params.id);
+      const { principal } = callerOf(request);
+      assertMay(partIn(row, principal), "writer", "typing");
+      context.gateway.services.hosts.presence.typing(row.id, principal.user, request.body.typing);
       return reply.code(204).send();
     },
   );

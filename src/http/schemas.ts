@@ -99,6 +99,7 @@ const describedSession = z.object({
   role: z.enum(["owner", "writer", "reader"]).describe("Your own in it"),
   participants: z.int().describe("How many take part, its founder included"),
   visibility,
+  senderNames: z.boolean().describe("Is the model told who sends each message?"),
   state: z.enum(["live", "hibernated"]).describe("In a runtime's memory, or only stored"),
   busy: z.boolean(),
   model: z.string().nullable(),

@@ -69,6 +69,12 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
         body: z.strictObject({
           name: name.optional().describe("Your own name for it; a random one if absent"),
           visibility: visibility.optional(),
+          senderNames: z
+            .boolean()
+            .optional()
+            .describe(
+              "The model is told who sends each message: its first line is `[user]`. False if absent; it stays as it is",
+            ),
           model: model.optional(),
           systemMessage: systemMessage.optional(),
           ttl: ttl.optional(),
@@ -77,7 +83,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       },
     },
     async (request, reply) => {
-      const { name = newUuid(), visibility = "private", ttl, ...asked } = request.body;
+      const { name = newUuid(), visibility = "private", senderNames = false, ttl, ...asked } = request.body;
       const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
       const key = requestKeyOf(context, request);
       const create = (): Promise<unknown> =>
@@ -85,6 +91,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
           connection.create(createCall(name, asked), {
             ephemeral: false,
             visibility,
+            senderNames,
             mustBeNew: true,
             key,
             ...(ttlMs !== undefined && { ttlMs }),

@@ -27,6 +27,7 @@ export const newSession = (
     createdUpstream: false,
     ephemeral: false,
     visibility: "private",
+    senderNames: false,
     inputTokens: 0,
     outputTokens: 0,
     ttlMs: null,

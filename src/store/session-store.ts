@@ -22,6 +22,8 @@ export interface SessionRow {
   readonly createdUpstream: boolean;
   readonly ephemeral: boolean;
   readonly visibility: "private" | "shared";
+  /** Is the model told who sends each message? */
+  readonly senderNames: boolean;
   readonly inputTokens: number;
   readonly outputTokens: number;
   /** Milliseconds that it may lie unused; null: as the tenant's policy says. */

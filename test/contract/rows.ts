@@ -32,6 +32,7 @@ export const session = (over: Partial<SessionRow> = {}): SessionRow => ({
   createdUpstream: false,
   ephemeral: false,
   visibility: "private",
+  senderNames: false,
   inputTokens: 0,
   outputTokens: 0,
   ttlMs: null,

@@ -104,6 +104,7 @@ export const storeContract = (name: string, newPlace: () => Promise<StorePlace>)
           record: '{"a":1}',
           createdUpstream: true,
           visibility: "shared",
+          senderNames: true,
           inputTokens: 3,
         });
         expect(await store.sessions.create(row, "trip")).toBe("created");

@@ -143,6 +143,7 @@ describe("the SQLite file", () => {
       "0011-invites",
       "0012-browser-sessions",
       "0013-senders",
+      "0014-sender-names",
     ]);
   });
 

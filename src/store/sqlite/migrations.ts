@@ -253,4 +253,9 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "alter table message_ids add column sender text",
     ),
   },
+  "0014-sender-names": {
+    up: statements(
+      "alter table sessions add column sender_names integer not null default 0 check (sender_names in (0, 1))",
+    ),
+  },
 };

@@ -19,6 +19,7 @@ const toRow = ({ epoch: _epoch, version: _version, ...row }: Selectable<Sessions
   ...row,
   createdUpstream: row.createdUpstream === 1,
   ephemeral: row.ephemeral === 1,
+  senderNames: row.senderNames === 1,
 });
 
 const toOwned = (
@@ -85,6 +86,7 @@ export const sessionsIn = (database: Database, clock: Clock): SessionStore => ({
           ...row,
           createdUpstream: flag(row.createdUpstream),
           ephemeral: flag(row.ephemeral),
+          senderNames: flag(row.senderNames),
           // A fork's row is made from another one's.
           sizeBytes: 0,
         })

@@ -18,9 +18,11 @@ import type {
 /** SQLite has no booleans. */
 export type Flag = 0 | 1;
 
-export interface SessionsTable extends Omit<SessionRow, "createdUpstream" | "ephemeral" | "sizeBytes"> {
+export interface SessionsTable
+  extends Omit<SessionRow, "createdUpstream" | "ephemeral" | "senderNames" | "sizeBytes"> {
   readonly createdUpstream: Flag;
   readonly ephemeral: Flag;
+  readonly senderNames: Flag;
   readonly sizeBytes: Generated<number>;
   readonly epoch: Generated<number>;
   readonly version: Generated<number>;

@@ -63,6 +63,7 @@ const startHouse = async (): Promise<House> => {
         createdUpstream: true,
         ephemeral: false,
         visibility: "private",
+        senderNames: false,
         inputTokens: 0,
         outputTokens: 0,
         ttlMs: null,

@@ -24,12 +24,12 @@ export interface LaunchProviders {
   forget(connection: Connection): void;
 }
 
-/** Is the runtime's unit this client's: its user's own, or that of a session that it is attached to? */
+/** Is the runtime's unit this client's: its user's own, or that of a session of its user's that it is attached to? */
 const mayAnswer = ({ policy, principal, attachments }: Connection, { unit }: Runtime): boolean =>
   policy.allow.all &&
   ((unit.isolation === "user" && unitOf("user", principal, "").key === unit.key) ||
     (unit.isolation === "session" &&
-      [...attachments.values()].some(({ host }) => host.unit.key === unit.key)));
+      [...attachments.values()].some(({ host, founder }) => founder && host.unit.key === unit.key)));
 
 export const createLaunchProviders = (log: Log): LaunchProviders => {
   const offering = new Set<Connection>();

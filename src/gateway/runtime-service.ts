@@ -30,10 +30,11 @@ export const createRuntimeService = (options: {
       host.row.ephemeral
     )
       return;
-    for (const connection of connectionsOf({ tenant: host.row.tenant, user: host.row.owner })) {
-      const name = connection.attachments.get(host.name)?.name ?? host.name;
-      connection.link.notify("session.lifecycle", { ...params, sessionId: name });
-    }
+    const { tenant, owner } = host.row;
+    for (const { link } of connectionsOf({ tenant, user: owner }))
+      link.notify("session.lifecycle", { ...params, sessionId: host.name });
+    for (const { connection, founder, name } of host.attachments)
+      if (!founder) connection.link.notify("session.lifecycle", { ...params, sessionId: name });
   };
 
   const sessionEvent = (runtime: Runtime, frame: Envelope): void => {

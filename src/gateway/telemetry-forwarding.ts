@@ -27,7 +27,8 @@ export const createTelemetryForwarding = (log: Log): TelemetryForwarding => {
   const wanting = new WeakSet<Connection>();
   const prepared = new WeakMap<Runtime, Promise<void>>();
 
-  const wants = ({ connection }: Attachment): boolean => wanting.has(connection);
+  /** Of a session its founder's clients alone. */
+  const wants = ({ connection, founder }: Attachment): boolean => founder && wanting.has(connection);
 
   const turnOn = async ({ id, peer }: Runtime): Promise<void> => {
     const params = { supportedTaskKinds: taskKinds, enableGitHubTelemetryForwarding: true };

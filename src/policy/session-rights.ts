@@ -35,6 +35,10 @@ const needs: Readonly<Record<string, Standing>> = {
   "session.getMetadata": "reader",
   "sessions.getMetadata": "reader",
   "sessions.checkInUse": "reader",
+  // SDK clients answer whatever they see; who may not is told that it did not count, as whoever was not asked.
+  "session.tools.handlePendingToolCall": "reader",
+  "session.permissions.handlePendingPermissionRequest": "reader",
+  "session.ui.handlePendingElicitation": "reader",
   "session.name.get": "reader",
   "session.metadata.isProcessing": "reader",
   // SDK clients send these by themselves when they attach; see `ignoredOf`.
@@ -47,9 +51,6 @@ const needs: Readonly<Record<string, Standing>> = {
   "session.queue.pendingItems": "writer",
   "session.queue.removeMostRecent": "writer",
   "session.queue.clear": "writer",
-  "session.tools.handlePendingToolCall": "writer",
-  "session.permissions.handlePendingPermissionRequest": "writer",
-  "session.ui.handlePendingElicitation": "writer",
 
   "session.name.set": "owner",
   "session.delete": "owner",

@@ -1,10 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { withValues } from "../../src/gateway/ids.ts";
-import { type MethodEntry, methodEntries } from "../../src/wire/method-table.ts";
-import { dangerousValue } from "../support/dangerous.ts";
-import { connectRaw, type RawAnswer, type RawClient } from "../support/raw-client.ts";
+import { methodEntries } from "../../src/wire/method-table.ts";
+import { callAll, callsOf, invented } from "../support/every-call.ts";
+import { connectRaw } from "../support/raw-client.ts";
 import { startTestNode, type TestNode, users } from "../support/test-node.ts";
 import { leaks, openVictim, sayIn, type Victim } from "../support/victim.ts";
 import { eventually } from "../support/wait.ts";
@@ -17,70 +16,10 @@ const denialCodes: ReadonlySet<unknown> = new Set([
   "model_denied",
   "forbidden",
 ]);
-/** Methods that somebody might think of and no schema has. */
-const inventedMethods = [
-  "session.read",
-  "sessions.get",
-  "runtime.exec",
-  "shell.exec",
-  "constructor",
-  "__proto__",
-  "",
-  "toString",
-  "rpc.discover",
-];
 /** Its answer tells the time. */
 const tellsTime: ReadonlySet<string> = new Set(["ping"]);
 /** The owner's name becomes a session of the caller's own: see the test of it. */
 const makesOwn: ReadonlySet<string> = new Set(["session.create"]);
-
-interface Call {
-  readonly method: string;
-  readonly params: Record<string, unknown>;
-}
-
-const invented: readonly Pick<MethodEntry, "method" | "params" | "ids">[] = inventedMethods.map((method) => ({
-  method,
-  params: {},
-  ids: { params: ["sessionId"], result: [], events: [] },
-}));
-
-/** Every way in which one method can be pointed at this session: bare, with each parameter alone, with all. */
-const callsOf = (
-  { method, params, ids }: Pick<MethodEntry, "method" | "params" | "ids">,
-  id: string,
-  file: string,
-): Call[] => {
-  let bare: Record<string, unknown> = { sessionId: id };
-  for (const path of ids.params) {
-    const key = path.split(/[.[]/)[0] ?? path;
-    bare = withValues({ ...bare, [key]: dangerousValue(key, file, id) }, path, () => id) as Record<
-      string,
-      unknown
-    >;
-  }
-  const names = Object.keys(params).filter((name) => name !== "sessionId");
-  const alone = names.map((name) => ({ ...bare, [name]: dangerousValue(name, file, id) }));
-  const all = Object.fromEntries(names.map((name) => [name, dangerousValue(name, file, id)]));
-  return [bare, ...alone, { ...all, ...bare }, {}].map((given) => ({ method, params: given }));
-};
-
-/** Calls many at a time; the answers stand where their calls stood. */
-const callAll = async (
-  client: RawClient,
-  calls: readonly Call[],
-  deadlineMs = 20_000,
-): Promise<RawAnswer[]> => {
-  const answers: RawAnswer[] = [];
-  const atOnce = 200;
-  for (let at = 0; at < calls.length; at += atOnce) {
-    const some = calls.slice(at, at + atOnce);
-    answers.push(
-      ...(await Promise.all(some.map(({ method, params }) => client.call(method, params, deadlineMs)))),
-    );
-  }
-  return answers;
-};
 
 const deniedTotal = async ({ node }: TestNode): Promise<number> => {
   const lines = (await node.metrics.text())

@@ -94,12 +94,14 @@ export const createHostCallbacks = (
     const over = new AbortController();
     const tried = new Set<Attachment>();
 
-    const answerBy = ({ connection }: Attachment, give: () => void): void => {
+    const answerBy = (asked: Attachment, give: () => void): void => {
+      // Its user may have become a reader, or have been removed, since it was asked.
+      if (!audience.answers(asked)) return;
       const taken = async (): Promise<boolean> => {
         give();
         return true;
       };
-      requests.answer(id, connection.principal, taken).catch(reject);
+      requests.answer(id, asked.connection.principal, taken).catch(reject);
     };
 
     const ask = (): Attachment | undefined => {

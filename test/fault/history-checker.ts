@@ -42,6 +42,7 @@ export type ViolationKind =
   | "late"
   | "unprovoked"
   | "lost"
+  | "wrong_sender"
   | "duplicated"
   | "run_again"
   | "promise_broken"

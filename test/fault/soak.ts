@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import type { Scenario } from "./scenario.ts";
 import { crashEverywhere } from "./scenarios/crash.ts";
-import { crowd } from "./scenarios/crowd.ts";
+import { crowd, room } from "./scenarios/crowd.ts";
 import { manySessions } from "./scenarios/many-sessions.ts";
 import { killNode, loseBoxes, rollingRestart } from "./scenarios/nodes.ts";
 import { hangRuntime, killRuntime } from "./scenarios/runtimes.ts";
@@ -26,6 +26,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   "many-sessions": manySessions,
   "cut-streams": cutStreams,
   crowd,
+  room,
 };
 
 /** When its connection has just ended, the SDK's library rejects a promise that nobody holds, beside the one that it gave out. */

@@ -27,7 +27,7 @@ interface Followed {
 const readWithinMs = 20_000;
 const pageSize = 500;
 
-const get = async (world: World, user: User, path: string): Promise<Record<string, unknown>> => {
+export const get = async (world: World, user: User, path: string): Promise<Record<string, unknown>> => {
   const response = await fetch(`${world.endpoints.http}${path}`, {
     headers: { authorization: `Bearer ${user.key}` },
   });
@@ -35,7 +35,7 @@ const get = async (world: World, user: User, path: string): Promise<Record<strin
   return (await response.json()) as Record<string, unknown>;
 };
 
-const publicIdOf = async (world: World, { user, name }: LoadSession): Promise<string | undefined> => {
+export const publicIdOf = async (world: World, { user, name }: LoadSession): Promise<string | undefined> => {
   const { sessions } = await get(world, user, "/v1/sessions?limit=200");
   return (sessions as readonly { readonly id: string; readonly name: string }[]).find(
     (one) => one.name === name,
@@ -44,7 +44,8 @@ const publicIdOf = async (world: World, { user, name }: LoadSession): Promise<st
 
 const untold = new Set(["system.message", "model.messages_snapshot"]);
 
-const historyOf = async (world: World, user: User, id: string): Promise<readonly Event[]> => {
+/** Its events that count, as the HTTP API has them. */
+export const historyOf = async (world: World, user: User, id: string): Promise<readonly Event[]> => {
   const all: Event[] = [];
   for (let cursor: unknown = "0"; cursor !== undefined; ) {
     const path = `/v1/sessions/${id}/messages?view=events&limit=${pageSize}&cursor=${cursor}`;
@@ -76,9 +77,11 @@ export const followSessions = async (options: {
   readonly world: World;
   readonly sessions: readonly LoadSession[];
   readonly each: number;
+  /** Who reads beside the session's own user, in turn. */
+  readonly guests?: readonly User[];
   readonly random: Random;
 }): Promise<StreamReaders> => {
-  const { world, sessions, each, random } = options;
+  const { world, sessions, each, guests = [], random } = options;
   const open =
     (user: User, id: string): OpenStream =>
     (lastId, signal) =>
@@ -93,7 +96,10 @@ export const followSessions = async (options: {
   const followed: Followed[] = [];
   for (const session of sessions) {
     const id = await eventually(() => publicIdOf(world, session), { what: `session ${session.name}` });
-    const readers = Array.from({ length: each }, () => readStream(open(session.user, id), { from: "start" }));
+    const people = [session.user, ...guests];
+    const readers = Array.from({ length: each }, (_, index) =>
+      readStream(open(people[index % people.length] ?? session.user, id), { from: "start" }),
+    );
     followed.push({ session, id, readers });
   }
   const all = followed.flatMap(({ readers }) => readers);

@@ -22,6 +22,12 @@ export interface User {
 export const users: readonly User[] = ["ann", "ben"].flatMap((user) =>
   isolations.map((tenant) => ({ tenant, user, key: `key-${tenant}-${user}` })),
 );
+/** Further users of a tenant, who take part in sessions of others. */
+export const guestsOf = (tenant: IsolationName, number: number): readonly User[] =>
+  Array.from({ length: number }, (_, index) => {
+    const user = `guest${index + 1}`;
+    return { tenant, user, key: `key-${tenant}-${user}` };
+  });
 const adminKey = "key-of-the-admin";
 
 export interface RunningRuntime {
@@ -61,6 +67,7 @@ export interface StartOptions {
 export interface WorldOptions extends StartOptions {
   /** Sections of the configuration file that differ from the defaults. */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly guests?: readonly User[];
   /** Where the database lies; in the world's own directory unless told. */
   readonly databasePath?: string;
 }
@@ -78,7 +85,7 @@ const configFile = (
     http: { port: ports.http },
     auth: {
       keys: [
-        ...users.map(({ tenant, user, key }) => ({ key, tenant, user })),
+        ...[...users, ...(options.guests ?? [])].map(({ tenant, user, key }) => ({ key, tenant, user })),
         { key: adminKey, tenant: "ops", user: "admin", roles: ["admin"] },
       ],
     },

@@ -5,12 +5,13 @@ import { findViolations } from "../history-checker.ts";
 import { createHttpActor } from "../http-actor.ts";
 import { type Attempt, createJournal, type Journal, tally } from "../journal.ts";
 import { attempt, type LoadSession } from "../load.ts";
+import { admit, wrongSenders } from "../participants.ts";
 import { runOn } from "../pause.ts";
 import { createRandom, type Random } from "../random.ts";
 import { type Scenario, setupErrorsOf, slowestOf, unexpected } from "../scenario.ts";
 import { createSdkActor } from "../sdk-actor.ts";
 import { followSessions } from "../stream-readers.ts";
-import { createWorld, users } from "../world.ts";
+import { createWorld, guestsOf, type User, users } from "../world.ts";
 import { killOne } from "./runtimes.ts";
 
 const hangMs = 60_000;
@@ -24,6 +25,7 @@ const forms = ["whole", "events", "poll"] as const;
 interface Caller {
   readonly name: string;
   readonly door: "sdk" | "http";
+  readonly user: User;
   readonly actor: Actor;
 }
 
@@ -56,93 +58,123 @@ const mayEndSo = ({ calls }: Journal, { sentAt, settledAt, outcome }: Attempt): 
 };
 
 /**
- * Callers of one user, by the SDK and by HTTP in all its forms, talk in one session at once; their connections are cut,
- * they take messages back, and the session's runtime is killed. A round is one message.
+ * Callers, by the SDK and by HTTP in all its forms, talk in one session at once; their connections are cut, they take
+ * messages back, and the session's runtime is killed. All are of one user, or each of a user of its own, who takes part
+ * in the session of the first. A round is one message.
  */
-export const crowd: Scenario = async ({ rounds, seed, clients, say, evidenceFile }) => {
-  await using world = await createWorld();
-  const user = users[seed % users.length];
-  if (user === undefined) throw new Error("There are no users.");
-  const session: LoadSession = { name: "crowd", user, shared: true };
-  const sessions = [session];
-  const journal = createJournal();
-  const random = createRandom(seed);
-  const callers = Array.from({ length: clients }, (_, index): Caller => {
-    const door = index % 2 === 0 ? "sdk" : "http";
-    const name = `${door}${index}`;
-    const options = { name, user, world, journal, hangMs, existing: session.name };
-    return { name, door, actor: door === "sdk" ? createSdkActor(options) : createHttpActor(options) };
-  });
-  const send = ({ name, door, actor }: Caller, number: number, own: Random, manner: Manner) =>
-    attempt({
-      actor,
-      client: name,
-      door,
-      session: session.name,
-      manner,
-      marker: `m-${number}`,
-      random: own,
-      world,
-      journal,
-    });
-  /** Goes on beside the talk. */
-  const harm: Promise<void>[] = [];
-  const harmSoon = (own: Random): void => {
-    const soon = async (work: () => Promise<void>): Promise<void> => {
-      await runOn(own, { least: 0, most: 300 });
-      await work();
-    };
-    if (own.percent(cutPercent)) harm.push(soon(() => own.pick(callers).actor.cut()));
-    if (own.percent(killPercent))
-      harm.push(soon(() => killOne(world, own, (what) => journal.faults.push({ at: world.now(), what }))));
-  };
-
-  let sent = 0;
-  const talk = async (caller: Caller, index: number): Promise<void> => {
-    const own = createRandom(seed * 1_000 + index);
-    while (sent < rounds) {
-      await runOn(own, { least: 0, most: 60 });
-      harmSoon(own);
-      await send(caller, ++sent, own, mannerOf(own));
-      if (sent % 50 === 0) say(`${sent} of ${rounds} sent: ${JSON.stringify(tally(journal))}`);
-    }
-  };
-
-  try {
-    const opener = callers.find(({ door }) => door === "http");
-    if (opener === undefined) throw new Error("Nobody can open the session.");
-    await send(opener, ++sent, random, {});
-    const following = await followSessions({ world, sessions, each: readers, random });
-    try {
-      await Promise.all(callers.map(talk));
-      await Promise.all(harm);
-      const during = [...journal.attempts];
-      const dead = await closingRound({ world, journal, sessions, hangMs });
-      const other = await following.compare();
-      const { events, reconnects, rewinds } = following;
-      await following.stop();
-      const { evidence, unreadable } = await collectEvidence({ world, journal, sessions, settleMs });
-      if (evidenceFile !== undefined) writeFileSync(evidenceFile, JSON.stringify(evidence));
-      const others = during.filter((one) => !mayEndSo(journal, one)).map(unexpected);
-      const joined = evidence.sessions.flatMap(({ rows = [] }) => rows.filter((row) => row.joined !== null));
+const together =
+  (people: "one user" | "many users"): Scenario =>
+  async ({ rounds, seed, clients, say, evidenceFile }) => {
+    const user = users[seed % users.length];
+    if (user === undefined) throw new Error("There are no users.");
+    const guests = people === "one user" ? [] : guestsOf(user.tenant, clients - 1);
+    await using world = await createWorld({ guests });
+    const everybody = [user, ...guests];
+    const session: LoadSession = { name: "crowd", user, shared: true };
+    const sessions = [session];
+    const journal = createJournal();
+    const random = createRandom(seed);
+    const callers = Array.from({ length: clients }, (_, index): Caller => {
+      const door = index % 2 === 0 ? "sdk" : "http";
+      const name = `${door}${index}`;
+      const own = everybody[index % everybody.length] ?? user;
+      const options = { name, user: own, world, journal, hangMs, existing: session.name };
       return {
-        violations: [...findViolations(evidence), ...dead, ...unreadable, ...other, ...others],
-        outcomes: tally(journal),
-        slowestMs: slowestOf(during, journal.faults),
-        faults: journal.faults.length,
-        setupErrors: setupErrorsOf(journal.calls),
-        notes: [
-          `${user.tenant}: ${joined.length} messages were delivered into a running turn`,
-          `${events} events, ${reconnects} reconnects, ${rewinds} rewinds`,
-        ],
+        name,
+        door,
+        user: own,
+        actor: door === "sdk" ? createSdkActor(options) : createHttpActor(options),
       };
+    });
+    const send = ({ name, door, actor }: Caller, number: number, own: Random, manner: Manner) =>
+      attempt({
+        actor,
+        client: name,
+        door,
+        session: session.name,
+        manner,
+        marker: `m-${number}`,
+        random: own,
+        world,
+        journal,
+      });
+    /** Goes on beside the talk. */
+    const harm: Promise<void>[] = [];
+    const harmSoon = (own: Random): void => {
+      const soon = async (work: () => Promise<void>): Promise<void> => {
+        await runOn(own, { least: 0, most: 300 });
+        await work();
+      };
+      if (own.percent(cutPercent)) harm.push(soon(() => own.pick(callers).actor.cut()));
+      if (own.percent(killPercent))
+        harm.push(soon(() => killOne(world, own, (what) => journal.faults.push({ at: world.now(), what }))));
+    };
+
+    let sent = 0;
+    const talk = async (caller: Caller, index: number): Promise<void> => {
+      const own = createRandom(seed * 1_000 + index);
+      while (sent < rounds) {
+        await runOn(own, { least: 0, most: 60 });
+        harmSoon(own);
+        await send(caller, ++sent, own, mannerOf(own));
+        if (sent % 50 === 0) say(`${sent} of ${rounds} sent: ${JSON.stringify(tally(journal))}`);
+      }
+    };
+
+    try {
+      const opener: Caller = {
+        name: "opener",
+        door: "http",
+        user,
+        actor: createHttpActor({ name: "opener", user, world, journal, hangMs }),
+      };
+      await send(opener, ++sent, random, {}).finally(opener.actor.close);
+      await admit(world, session, guests);
+      const following = await followSessions({ world, sessions, each: readers, guests, random });
+      try {
+        await Promise.all(callers.map(talk));
+        await Promise.all(harm);
+        const during = [...journal.attempts];
+        const dead = await closingRound({ world, journal, sessions, hangMs });
+        const other = await following.compare();
+        const wrong = await wrongSenders({
+          world,
+          session,
+          journal,
+          userOf: (client) => callers.find(({ name }) => name === client)?.user ?? user,
+        });
+        const { events, reconnects, rewinds } = following;
+        await following.stop();
+        const { evidence, unreadable } = await collectEvidence({ world, journal, sessions, settleMs });
+        if (evidenceFile !== undefined) writeFileSync(evidenceFile, JSON.stringify(evidence));
+        const others = during.filter((one) => !mayEndSo(journal, one)).map(unexpected);
+        const joined = evidence.sessions.flatMap(({ rows = [] }) =>
+          rows.filter((row) => row.joined !== null),
+        );
+        return {
+          violations: [...findViolations(evidence), ...dead, ...unreadable, ...other, ...wrong, ...others],
+          outcomes: tally(journal),
+          slowestMs: slowestOf(during, journal.faults),
+          faults: journal.faults.length,
+          setupErrors: setupErrorsOf(journal.calls),
+          notes: [
+            `${user.tenant}: ${joined.length} messages were delivered into a running turn`,
+            `${events} events, ${reconnects} reconnects, ${rewinds} rewinds`,
+          ],
+        };
+      } finally {
+        await following.stop();
+      }
+    } catch (error) {
+      say(`The node's log: ${world.node?.stderr.slice(-4_000) ?? "no node runs"}`);
+      throw error;
     } finally {
-      await following.stop();
+      await Promise.allSettled(callers.map(({ actor }) => actor.close()));
     }
-  } catch (error) {
-    say(`The node's log: ${world.node?.stderr.slice(-4_000) ?? "no node runs"}`);
-    throw error;
-  } finally {
-    await Promise.allSettled(callers.map(({ actor }) => actor.close()));
-  }
-};
+  };
+
+/** Many callers of one user. */
+export const crowd = together("one user");
+
+/** Many participants of a shared session. */
+export const room = together("many users");

@@ -143,10 +143,8 @@ tenants:
 `)
     ).tenants;
     expect(acme?.httpSessions.tools).toHaveLength(1);
-    expect(acme?.httpSessions.mcpServers.issues).toMatchObject({
-      url: "https://elsewhere.example/",
-      headers: {},
-    });
+    expect(acme?.httpSessions.mcpServers.issues?.url).toBe("https://elsewhere.example/");
+    expect(acme?.httpSessions.mcpServers.issues?.headers).toEqual({});
     expect(globex?.httpSessions.tools).toEqual([]);
     expect(globex?.httpSessions.systemMessage).toEqual({ mode: "append", content: "none" });
     expect(globex?.httpSessions.mcpServers.issues?.headers.authorization?.reveal()).toBe(

@@ -38,7 +38,7 @@ const failure = (problem: string): JsonObject => ({
 
 type Request =
   | { readonly kind: "tool"; readonly requestId: string; readonly tool: WebhookTool; readonly args: Json }
-  | { readonly kind: "allowed"; readonly requestId: string };
+  | { readonly kind: "permission"; readonly requestId: string; readonly allowed: boolean };
 
 export const createPolicyCalls = (options: {
   /** What the session has of its policy; undefined: nothing. */
@@ -68,7 +68,9 @@ export const createPolicyCalls = (options: {
         kind === "mcp" && typeof serverName === "string" && Object.hasOwn(policy.mcpServers, serverName)
           ? policy.mcpServers[serverName]
           : undefined;
-      return server?.needsPermission === false ? { kind: "allowed", requestId } : undefined;
+      const allowed = server?.needsPermission === false;
+      // Nobody can find a one-shot session, to be asked anything.
+      return allowed || row.ephemeral ? { kind: "permission", requestId, allowed } : undefined;
     }
     return undefined;
   };
@@ -127,10 +129,10 @@ export const createPolicyCalls = (options: {
       const request = requestIn(type, data);
       if (request === undefined || open.has(request.requestId)) return;
       const { requestId } = request;
-      if (request.kind === "allowed")
+      if (request.kind === "permission")
         return tell("session.permissions.handlePendingPermissionRequest", {
           requestId,
-          result: { kind: "approve-once" },
+          result: { kind: request.allowed ? "approve-once" : "user-not-available" },
         });
       if (open.size >= maxOpen)
         return tell("session.tools.handlePendingToolCall", {

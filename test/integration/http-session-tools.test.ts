@@ -187,6 +187,27 @@ describe("sessions made over HTTP", () => {
     await alice.close();
   });
 
+  it("that are one-shot prompts ask nobody: what needs permission is denied at once, what does not is done", async () => {
+    const mcp = (needsPermission: boolean) => ({
+      url: `${server.url}/mcp`,
+      headers: {},
+      tools: ["*"],
+      needsPermission,
+    });
+    const node = await start({
+      tools: [tool("act", "/orders", { needsPermission: true })],
+      mcpServers: { open: mcp(false), asking: mcp(true) },
+    });
+    // The answer would otherwise come after `callbackTimeout`, which is two minutes here.
+    const { body } = await httpOf(node).call("alice", "POST", "/v1/prompts", {
+      prompt: "[[call act {}]] [[call asking-find {}]] [[call open-find {}]]",
+    });
+    expect(body.content).toMatch(
+      /^act said: Permission denied.* asking-find said: Permission denied.* open-find said: found \{\}$/,
+    );
+    expect(server.asked.some(({ path }) => path === "/orders")).toBe(false);
+  });
+
   it("have the policy's MCP servers, asked by the runtime with their headers", async () => {
     const mcpServers = {
       issues: {

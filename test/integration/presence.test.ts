@@ -57,6 +57,38 @@ describe("presence in a session's event stream", () => {
     expect((await setTyping("alice", id, "yes")).status).toBe(400);
   });
 
+  it("has each participant from the moment on that who takes part has changed, and a reader types nothing", async () => {
+    const id = await newSession();
+    const { call } = httpOf(squadron);
+    const part = (method: string, role?: string) =>
+      call("alice", method, `/v1/sessions/${id}/participants/bob`, role && { role });
+    await using alice = follow("alice", id);
+    await alice.until("the begin", () => present(alice) === "alice+");
+    await part("PUT", "writer");
+    await alice.until("bob takes part", () => present(alice) === "alice+ bob");
+    const order = alice.events.map(({ event }) => event).filter((event) => !event.startsWith("stream."));
+    expect(order.slice(-2)).toEqual(["participant.changed", "presence"]);
+    await using bob = follow("bob", id);
+    for (const reader of [alice, bob])
+      await reader.until("bob is there", () => present(reader) === "alice+ bob+");
+    await setTyping("bob", id, true);
+    await alice.until("bob types", () => present(alice) === "alice+ bob+~");
+    const listed = await call("alice", "GET", `/v1/sessions/${id}/participants`);
+    expect(listed.body.participants).toEqual([
+      { user: "alice", role: "owner", attached: true, typing: false },
+      { user: "bob", role: "writer", attached: true, typing: true },
+    ]);
+    await part("PUT", "reader");
+    await alice.until("bob only reads", () => present(alice) === "alice+ bob+");
+    expect(await setTyping("bob", id, true)).toMatchObject({
+      status: 403,
+      body: { code: "forbidden", details: { needed: "writer" } },
+    });
+    await part("DELETE");
+    await alice.until("bob is gone", () => present(alice) === "alice+");
+    expect(present(bob)).toBe("alice+ bob+");
+  });
+
   it("counts an SDK client as long as it is attached, and no request that waits", async () => {
     const id = await newSession("attached");
     const client = squadron.client("alice");

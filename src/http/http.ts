@@ -23,6 +23,7 @@ import { participantsRoutes } from "./participants-routes.ts";
 import { presenceRoutes } from "./presence-routes.ts";
 import { sendProblem } from "./problem.ts";
 import { promptsRoutes } from "./prompts-routes.ts";
+import { requestsRoutes } from "./requests-routes.ts";
 import { sessionsRoutes } from "./sessions-routes.ts";
 import { turnsRoutes } from "./turns-routes.ts";
 
@@ -157,6 +158,7 @@ export const buildHttpApp = async (
       invitesRoutes,
       messagesRoutes,
       turnsRoutes,
+      requestsRoutes,
       eventTicketRoutes,
       presenceRoutes,
       accountRoutes,

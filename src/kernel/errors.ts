@@ -17,6 +17,7 @@ const table = {
   session_not_found: { http: 404, rpc: -32004 },
   name_taken: { http: 409, rpc: -32009 },
   busy: { http: 409, rpc: -32009 },
+  request_settled: { http: 409, rpc: -32009 },
   session_deleted: { http: 410, rpc: -32010 },
   too_large: { http: 413, rpc: -32013 },
   unprocessable: { http: 422, rpc: -32602 },

@@ -196,6 +196,8 @@ describe("what the API says about itself", () => {
         "get /v1/sessions/{id}/queue",
         "get /v1/sessions/{id}/events",
         "post /v1/sessions/{id}/events/ticket",
+        "get /v1/sessions/{id}/requests",
+        "post /v1/sessions/{id}/requests/{requestId}",
         "get /v1/sessions/{id}/participants",
         "put /v1/sessions/{id}/participants/{user}",
         "delete /v1/sessions/{id}/participants/{user}",

@@ -30,7 +30,8 @@ export const resumeQueues = (options: {
     if (stopped) return;
     const host = row && (await unlessDeleted(hosts.of(row)));
     await host?.resume();
-    await host?.settle();
+    // What comes after these is not ours to wait for: a session that is never quiet would keep others from theirs.
+    await Promise.all([host?.turn, ...(host?.waiting ?? [])].map((turn) => turn?.ended));
   };
 
   const resumeAll = async (sessions: readonly string[]): Promise<void> => {

@@ -225,6 +225,38 @@ describe("sessions made over HTTP", () => {
     expect(new Set(headers)).toEqual(new Set([mcpSecret]));
   });
 
+  it("have their own tenant's, also in a runtime that tenants share", async () => {
+    const other = stack.use(await startToolServer({ "/mcp": answerMcp }));
+    const of = (url: string, token: string) => ({
+      httpSessions: {
+        tools: [],
+        mcpServers: {
+          issues: {
+            url: `${url}/mcp`,
+            headers: { authorization: new Secret(token) },
+            tools: ["*"],
+            needsPermission: false,
+          },
+        },
+      },
+    });
+    const tenants = { acme: of(server.url, "Bearer of-acme"), globex: of(other.url, "Bearer of-globex") };
+    const node = stack.use(await startTestNode({ isolation: "shared", tenants }));
+    const http = httpOf(node);
+    for (const user of ["alice", "carol", "alice"] as const) {
+      const { body } = await http.call(user, "POST", "/v1/sessions", {});
+      const answer = await http.call(user, "POST", `/v1/sessions/${body.id}/messages`, {
+        prompt: `[[call issues-find {"query":"${user}"}]]`,
+      });
+      expect(answer.body.content).toBe(`issues-find said: found {"query":"${user}"}`);
+    }
+    expect(node.node.fleet.list()).toHaveLength(1);
+    const tokens = ({ asked }: ToolServer) => [...new Set(asked.map(({ headers }) => headers.authorization))];
+    expect(tokens(server)).toEqual(["Bearer of-acme"]);
+    expect(tokens(other)).toEqual(["Bearer of-globex"]);
+    expect(server.asked.some(({ body }) => body.includes("carol"))).toBe(false);
+  });
+
   it("are opened without an MCP server that does not answer, of which they hear nothing", async () => {
     const mcp = (url: string) => ({ url, headers: {}, tools: ["*"], needsPermission: false });
     const dead = `http://127.0.0.1:${await deadPort()}/mcp`;

@@ -30,6 +30,8 @@ export interface TestNodeOptions {
   readonly allow?: Partial<Allow>;
   readonly limits?: Partial<Policy["limits"]>;
   readonly policy?: Partial<Policy>;
+  /** What differs for a tenant. */
+  readonly tenants?: Readonly<Record<string, Partial<Policy>>>;
   /** No provider of the policy: sessions need a GitHub token or a provider of their own. */
   readonly withoutProvider?: boolean;
   readonly keys?: readonly StaticKey[];
@@ -65,6 +67,35 @@ const allowOfDefaults: Allow = {
   workingDirectories: [],
 };
 
+const policyOf = (modelUrl: string, options: TestNodeOptions): Policy => ({
+  isolation: options.isolation ?? "user",
+  trusted: false,
+  onBusy: "enqueue",
+  model: "scripted-1",
+  ...(options.withoutProvider !== true && {
+    provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
+  }),
+  sessions: {
+    ttlMs: 30 * 86_400_000,
+    hibernateAfterMs: 300_000,
+    infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
+  },
+  limits: {
+    turnTimeoutMs: 1_800_000,
+    queueLength: 100,
+    callbackTimeoutMs: 120_000,
+    maxSizeBytes: 256 * 2 ** 20,
+    maxFiles: 50_000,
+    ...options.limits,
+  },
+  allow: {
+    ...(options.allow?.all === true ? allowEverything : allowOfDefaults),
+    ...options.allow,
+  },
+  httpSessions: { tools: [], mcpServers: {} },
+  ...options.policy,
+});
+
 export const testConfig = (directory: string, modelUrl: string, options: TestNodeOptions = {}): Config => ({
   node: { id: "test", drainTimeoutMs: options.drainTimeoutMs ?? 60_000 },
   sdk: { host: "127.0.0.1", port: 0, maxFrameBytes: 64 * 1024 * 1024 },
@@ -80,35 +111,13 @@ export const testConfig = (directory: string, modelUrl: string, options: TestNod
       ...(options.keys ?? []),
     ],
   },
-  defaults: {
-    isolation: options.isolation ?? "user",
-    trusted: false,
-    onBusy: "enqueue",
-    model: "scripted-1",
-    ...(options.withoutProvider !== true && {
-      provider: { type: "openai", baseUrl: modelUrl, apiKey: new Secret(modelKey), headers: {} },
-    }),
-    sessions: {
-      ttlMs: 30 * 86_400_000,
-      hibernateAfterMs: 300_000,
-      infinite: { enabled: true, backgroundCompactionThreshold: 0.8 },
-    },
-    limits: {
-      turnTimeoutMs: 1_800_000,
-      queueLength: 100,
-      callbackTimeoutMs: 120_000,
-      maxSizeBytes: 256 * 2 ** 20,
-      maxFiles: 50_000,
-      ...options.limits,
-    },
-    allow: {
-      ...(options.allow?.all === true ? allowEverything : allowOfDefaults),
-      ...options.allow,
-    },
-    httpSessions: { tools: [], mcpServers: {} },
-    ...options.policy,
-  },
-  tenants: {},
+  defaults: policyOf(modelUrl, options),
+  tenants: Object.fromEntries(
+    Object.entries(options.tenants ?? {}).map(([tenant, own]) => [
+      tenant,
+      { ...policyOf(modelUrl, options), ...own },
+    ]),
+  ),
   runtimes: {
     command: "auto",
     args: [],

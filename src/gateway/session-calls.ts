@@ -154,7 +154,7 @@ const special: Readonly<Record<string, Answer>> = {
     services,
   ) => {
     if (!part.founder) {
-      tellIgnored(services, connection, name, ["eventType"]);
+      tellIgnored(services, connection, name, [`interest in ${String(params.eventType)}`]);
       return { handle: newId("interest") };
     }
     const frame =

@@ -13,6 +13,7 @@ const lastEvents: Readonly<Record<string, string>> = {
   turn_aborted: "turn.aborted",
   turn_interrupted: "turn.interrupted",
   draining: "stream.closed",
+  forbidden: "stream.closed",
 };
 
 export const wantsEvents = (request: FastifyRequest): boolean =>

@@ -86,6 +86,19 @@ describe("sessions made over HTTP", () => {
     );
   });
 
+  it("tell the web service whose message it is, of all who take part", async () => {
+    const node = await start({ tools: [tool("lookup_order", "/orders")] });
+    const { path } = await talk(node);
+    const http = httpOf(node);
+    await http.call("alice", "PUT", `${path}/participants/bob`, { role: "writer" });
+    for (const user of ["bob", "alice"] as const) {
+      const prompt = `[[call lookup_order {"order":"of ${user}"}]]`;
+      const { body } = await http.call(user, "POST", `${path}/messages`, { prompt });
+      expect(body.content).toBe(`lookup_order said: sent of ${user}`);
+    }
+    expect(server.asked.map(({ body }) => JSON.parse(body).user)).toEqual(["bob", "alice"]);
+  });
+
   it("and one-shot prompts have them, sessions of SDK clients do not", async () => {
     const node = await start({
       tools: [tool("lookup_order", "/orders")],
@@ -301,6 +314,52 @@ describe("sessions made over HTTP", () => {
     );
     expect(kinds).toEqual(["custom-tool", "mcp"]);
     await session.disconnect();
+  });
+
+  it("ask for permission over HTTP, and the tool itself is nobody's to answer there", async () => {
+    const held: (() => void)[] = [];
+    const slow = stack.use(
+      await startToolServer({ "/held": (_, response) => void held.push(() => response.end("really done")) }),
+    );
+    const mcpServers = {
+      issues: { url: `${server.url}/mcp`, headers: {}, tools: ["*"], needsPermission: true },
+    };
+    const tools = [webhookTool("act", `${slow.url}/held`, { needsPermission: true })];
+    const node = await start({ tools, mcpServers });
+    const { say, path } = await talk(node);
+    const http = httpOf(node);
+    const open = async () => {
+      const { body } = await http.call("alice", "GET", `${path}/requests`);
+      return body.requests as { id: string; kind: string; for: string; mayAnswer: boolean }[];
+    };
+    const decide = async (decision: "allow" | "deny") => {
+      const [asked] = await eventually(async () => ((await open()).length > 0 ? open() : undefined), {
+        what: "a permission request",
+      });
+      expect(asked).toMatchObject({ kind: "permission", for: "alice", mayAnswer: true });
+      const answer = await http.call("alice", "POST", `${path}/requests/${asked?.id}`, { decision });
+      expect(answer.status).toBe(200);
+    };
+    const allowed = say("[[call act {}]] [[call issues-find {}]]");
+    await decide("allow");
+    await eventually(() => held.length === 1, { what: "the web service is asked" });
+    expect(await open()).toEqual([]);
+    const forged = await http.call(
+      "alice",
+      "POST",
+      `${path}/requests/${slow.asked[0]?.headers["webhook-id"]}`,
+      {
+        result: "forged",
+      },
+    );
+    expect(forged.status).toBeGreaterThanOrEqual(400);
+    held[0]?.();
+    await decide("allow");
+    expect(await allowed).toBe("act said: really done issues-find said: found {}");
+    const denied = say("[[call act {}]]");
+    await decide("deny");
+    expect(await denied).not.toContain("really done");
+    expect(slow.asked).toHaveLength(1);
   });
 
   it.each([

@@ -6,6 +6,7 @@ import { boxes } from "./phases/boxes.ts";
 import { coldStart } from "./phases/cold-start.ts";
 import { commitPrice } from "./phases/commit-price.ts";
 import { density } from "./phases/density.ts";
+import { fanOut } from "./phases/fan-out.ts";
 import { lock } from "./phases/lock.ts";
 import { memory } from "./phases/memory.ts";
 import { nodeStart } from "./phases/node-start.ts";
@@ -19,6 +20,7 @@ import type { Section } from "./section.ts";
 /** By the names of their sections, in the order of the report. */
 const phases: Readonly<Record<string, Phase>> = {
   turns,
+  "fan-out": fanOut,
   "commit-price": commitPrice,
   lock,
   wake,

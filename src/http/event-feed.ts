@@ -34,6 +34,14 @@ const frame = ({ id, type, data }: LogEntry): Buffer =>
     Buffer.from("\n\n"),
   ]);
 
+let latest: { readonly entry: LogEntry; readonly frame: Buffer } | undefined;
+
+/** The same bytes for all who follow a session: they take an event one right after the other. */
+const sharedFrame = (entry: LogEntry): Buffer => {
+  if (latest?.entry !== entry) latest = { entry, frame: frame(entry) };
+  return latest.frame;
+};
+
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
 export const openEventFeed = (options: {
@@ -48,6 +56,7 @@ export const openEventFeed = (options: {
   let last = reader.begin;
   let waiting: Omit<LogEntry, "id"> | undefined;
   let cancelTimer = (): void => undefined;
+  let toldAt = clock.monotonic();
 
   const body = new Readable({
     highWaterMark: aheadBytes,
@@ -73,21 +82,31 @@ export const openEventFeed = (options: {
   };
 
   const beat = (): void => {
-    cancelTimer();
-    cancelTimer = clock.after(heartbeatEveryMs, () => {
-      if (wanted) push(heartbeat);
-      else if (++still >= maxStill)
-        end(new SquadronError("slow_consumer", "The client has left the stream unread for too long."));
-      if (open) beat();
+    if (wanted) push(heartbeat);
+    else if (++still >= maxStill)
+      end(new SquadronError("slow_consumer", "The client has left the stream unread for too long."));
+    toldAt = clock.monotonic();
+  };
+
+  /** A timer for each silence, not for each event. */
+  const watchSilence = (): void => {
+    cancelTimer = clock.after(toldAt + heartbeatEveryMs - clock.monotonic(), () => {
+      if (clock.monotonic() - toldAt >= heartbeatEveryMs) beat();
+      if (open) watchSilence();
     });
+  };
+
+  const tell = (bytes: Buffer): void => {
+    push(bytes);
+    toldAt = clock.monotonic();
   };
 
   const more = (): void => {
     while (open && wanted) {
       if (waiting !== undefined) {
-        push(frame({ id: last, ...waiting }));
+        const aside = waiting;
         waiting = undefined;
-        beat();
+        tell(frame({ id: last, ...aside }));
         continue;
       }
       const found = reader.next();
@@ -97,8 +116,7 @@ export const openEventFeed = (options: {
         return;
       }
       last = found.entry.id;
-      push(frame(found.entry));
-      beat();
+      tell(sharedFrame(found.entry));
     }
   };
 
@@ -109,7 +127,7 @@ export const openEventFeed = (options: {
   });
   push(`retry: ${retryMs}\n`);
   push(frame({ id: last, type: "stream.opened", data: json({ at: last }) }));
-  beat();
+  watchSilence();
 
   return {
     body,

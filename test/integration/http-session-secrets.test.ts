@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { onlyReads } from "../../src/gateway/session-calls.ts";
 import { Secret } from "../../src/kernel/secret.ts";
+import { createLog } from "../../src/telemetry/log.ts";
 import { methodEntries } from "../../src/wire/method-table.ts";
 import { httpOf } from "../support/http-client.ts";
 import { textsInMemory } from "../support/process-memory.ts";
@@ -25,13 +26,23 @@ describe.runIf(process.platform === "linux")("credentials of the tools that a po
   let squadron: TestNode;
   let server: ToolServer;
   let path: string;
+  const lines: string[] = [];
   beforeAll(async () => {
-    server = await startToolServer({ "/hook": (_, response) => response.end("done"), "/mcp": answerMcp });
+    server = await startToolServer({
+      "/hook": (_, response) => response.end("done"),
+      "/breaks": ({ headers }, response) =>
+        response.writeHead(500).end(`no order for ${headers.authorization} ${hookSecret}`),
+      "/mcp": answerMcp,
+    });
     squadron = await startTestNode({
+      log: createLog({ level: "trace", destination: { write: (line: string) => void lines.push(line) } }),
       policy: {
         httpSessions: {
           tools: [
             webhookTool("act", `${server.url}/hook`, {
+              headers: { authorization: new Secret(`Bearer ${hookToken}`) },
+            }),
+            webhookTool("breaks", `${server.url}/breaks`, {
               headers: { authorization: new Secret(`Bearer ${hookToken}`) },
             }),
           ],
@@ -77,6 +88,20 @@ describe.runIf(process.platform === "linux")("credentials of the tools that a po
         if (content.includes(text)) holding.push(text);
     }
     expect(new Set(holding)).toEqual(new Set([canary]));
+  });
+
+  it("are in no line of the log, whatever goes wrong", async () => {
+    const http = httpOf(squadron);
+    const { body } = await http.call("alice", "POST", `${path}/messages`, {
+      prompt: "[[call breaks {}]] [[call issues-find {}]]",
+    });
+    expect(body.content).toContain("status 500");
+    for (const { pid } of squadron.node.fleet.list()) if (pid !== undefined) process.kill(pid, "SIGKILL");
+    await http.call("alice", "POST", `${path}/messages`, { prompt: "[[echo again]]" });
+    const log = lines.join("");
+    expect(log).toContain("a webhook answered with an error");
+    expect(log).toContain("no order for");
+    for (const secret of [hookSecret, hookToken, mcpToken]) expect(log).not.toContain(secret);
   });
 
   it("are told to no client, whatever it asks", async () => {

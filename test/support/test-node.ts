@@ -12,6 +12,7 @@ import type { Clock } from "../../src/kernel/clock.ts";
 import type { Isolation } from "../../src/kernel/isolation.ts";
 import { Secret } from "../../src/kernel/secret.ts";
 import { type SquadronNode, startNode } from "../../src/node.ts";
+import type { Log } from "../../src/telemetry/log.ts";
 import { tempDir } from "./temp.ts";
 
 export const modelKey = "sk-provider-key-that-nobody-may-see-0123456789";
@@ -44,6 +45,7 @@ export interface TestNodeOptions {
   readonly directory?: string;
   readonly model?: ScriptedModel;
   readonly clock?: Clock;
+  readonly log?: Log;
 }
 
 export interface TestNode extends AsyncDisposable {
@@ -149,10 +151,10 @@ export const startTestNode = async (options: TestNodeOptions = {}): Promise<Test
   const owned = options.directory === undefined ? await tempDir("node") : undefined;
   const directory = options.directory ?? owned?.path ?? "";
   const model = options.model ?? (await startScriptedModel({ apiKey: modelKey }));
-  const node = await startNode(
-    testConfig(directory, model.url, options),
-    options.clock === undefined ? {} : { clock: options.clock },
-  );
+  const node = await startNode(testConfig(directory, model.url, options), {
+    ...(options.clock !== undefined && { clock: options.clock }),
+    ...(options.log !== undefined && { log: options.log }),
+  });
   const clients: CopilotClient[] = [];
   const baseUrl = `http://127.0.0.1:${node.http.port}`;
   const stop = async (): Promise<void> => {

@@ -6,9 +6,10 @@ import { Secret } from "../../../src/kernel/secret.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { signatureHeaders } from "../../../src/webhooks/signature.ts";
 import { createWebhooks, type WebhookAnswer, type Webhooks } from "../../../src/webhooks/webhooks.ts";
+import { tempDir } from "../../support/temp.ts";
 import { type Answering, hookSecret, startToolServer, webhookTool } from "../../support/tool-server.ts";
 import { eventually } from "../../support/wait.ts";
-import { deadPort } from "../models/servers.ts";
+import { deadPort, makeCertificates, startConnectProxy, startProvider } from "../models/servers.ts";
 
 describe("a signature", () => {
   it("is that of the specification's example", () => {
@@ -185,6 +186,32 @@ describe("a webhook", () => {
       problem: "The tool's web service cannot be reached.",
     });
     expect(lines.join("")).not.toContain(hookSecret);
+  });
+
+  it("is asked by the way of model calls: HTTPS_PROXY, models.caFiles", async () => {
+    const directory = stack.use(await tempDir("webhooks-tls"));
+    const certificates = makeCertificates(directory.path);
+    const shop = stack.use(await startProvider((_, response) => void response.end("sent"), certificates));
+    const proxy = stack.use(await startConnectProxy());
+    const through = createWebhooks({
+      config: { connectTimeoutMs: 5_000, idleTimeoutMs: 60_000, retries: 0, caFiles: [certificates.caFile] },
+      clock,
+      log: createLog({ level: "silent" }),
+      environment: { HTTPS_PROXY: proxy.url },
+    });
+    stack.defer(() => through.close());
+    const call = (how: Webhooks): Promise<WebhookAnswer> =>
+      how.ask({
+        webhook: webhookTool("t", `${shop.url}/`).webhook,
+        id: "r",
+        content: {},
+        signal: new AbortController().signal,
+        about: {},
+      });
+    expect(await call(through)).toEqual({ text: "sent" });
+    expect(proxy.targets).toEqual([`localhost:${shop.port}`]);
+    expect(await call(webhooks)).toEqual({ problem: "The tool's web service cannot be reached safely." });
+    expect(shop.seen).toHaveLength(1);
   });
 
   it("is asked once more, with the same id, when nobody listened the first time", async () => {

@@ -23,6 +23,8 @@ export interface EventLogs {
   deleted(session: string): void;
   /** The user takes no part in it any more. */
   expel(session: string, user: string): void;
+  /** These are all who take part. */
+  keepReaders(session: string, users: ReadonlySet<string>): void;
   /**
    * Opens a way through what the session tells, see `openEventReader`. It wakes no session and keeps none awake. Rejects
    * with `session_deleted` as well, and with `forbidden` when the user takes no part in it any more.
@@ -92,6 +94,10 @@ export const createEventLogs = (options: {
     }
   };
 
+  const expelThose = (session: string, which: (user: string) => boolean): void => {
+    for (const reader of [...(logs.get(session)?.readers ?? [])]) if (which(reader.user)) reader.expel();
+  };
+
   return {
     hold(row) {
       const kept = of(row);
@@ -107,9 +113,8 @@ export const createEventLogs = (options: {
       logs.get(session)?.log.end(sessionDeleted());
       logs.delete(session);
     },
-    expel(session, user) {
-      for (const reader of [...(logs.get(session)?.readers ?? [])]) if (reader.user === user) reader.expel();
-    },
+    expel: (session, user) => expelThose(session, (reader) => reader === user),
+    keepReaders: (session, users) => expelThose(session, (reader) => !users.has(reader)),
     async read(row, { user, onExpelled, position, listener, signal }) {
       const kept = of(row);
       const expelled = new AbortController();

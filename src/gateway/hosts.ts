@@ -88,10 +88,13 @@ export const createHosts = (options: {
   const make = async (id: string): Promise<SessionHost> => {
     const row = await store.sessions.byId(id);
     if (row === undefined) throw sessionDeleted();
+    const names = await store.sessions.namesOf(id);
+    // Another node may have removed somebody who reads here.
+    eventLogs.keepReaders(id, new Set(names.map(({ user }) => user)));
     const host = createSessionHost({
       services,
       row,
-      names: await store.sessions.namesOf(row.id),
+      names,
       policy: policyWithin(policyOf(row.tenant), row.isolation),
       messages: await store.messages.of(row.id),
       onUnused: () => {

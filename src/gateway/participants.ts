@@ -67,7 +67,7 @@ const full = (): SquadronError =>
 
 export const createParticipants = (services: {
   readonly store: Pick<Store, "sessions" | "participants">;
-  readonly hosts: Pick<Hosts, "partChanged">;
+  readonly hosts: Pick<Hosts, "partChanged" | "find">;
   readonly audit: AuditTrail;
   readonly clock: Clock;
 }): Participants => {
@@ -107,7 +107,7 @@ export const createParticipants = (services: {
         const granted = await store.participants.grant(session.id, to);
         switch (granted.kind) {
           case "granted":
-            await hosts.partChanged(session.id, to.user);
+            if (granted.before !== granted.participant.role) await hosts.partChanged(session.id, to.user);
             return granted.participant;
           case "founder":
             throw founderStays("is always an owner of it");
@@ -131,6 +131,9 @@ export const createParticipants = (services: {
             case "founder":
               throw founderStays("cannot be removed from it; it can be deleted");
             case "no_participant":
+              // An earlier removal may have been stored and then have failed.
+              if (hosts.find(session.id)?.access.partOf({ tenant: by.tenant, user }) !== undefined)
+                await hosts.partChanged(session.id, user);
               throw new SquadronError("not_found", "This user takes no part in the session.");
           }
         },

@@ -9,8 +9,10 @@ export interface SessionAccess {
   partOf(who: Pick<Principal, "tenant" | "user">): Part | undefined;
   /** The part of somebody who was found to have one a moment ago; rejects with `forbidden` if that is no more so. */
   assertPart(who: Pick<Principal, "tenant" | "user">): Part;
-  /** `null`: no part any more. True if that is new. */
-  set(user: string, role: SessionRole | null): boolean;
+  /** `null`: no part any more. */
+  set(user: string, role: SessionRole | null): void;
+  /** What has become of whose part if these are all who have one now. */
+  changesTo(names: readonly SessionName[]): readonly (readonly [user: string, role: SessionRole | null])[];
 }
 
 export const noLongerPart = (): SquadronError =>
@@ -37,10 +39,15 @@ export const createSessionAccess = (
       return part;
     },
     set(user, role) {
-      if (user === owner || (roles.get(user) ?? null) === role) return false;
       if (role === null) roles.delete(user);
       else roles.set(user, role);
-      return true;
+    },
+    changesTo(names) {
+      const now = new Map(names.map(({ user, role }) => [user, role]));
+      const users = new Set([...roles.keys(), ...now.keys()]);
+      return [...users]
+        .filter((user) => roles.get(user) !== now.get(user))
+        .map((user) => [user, now.get(user) ?? null] as const);
     },
   };
 };

@@ -131,6 +131,8 @@ export const createSessionHost = (options: {
     },
     async onMoved() {
       messages.learn(await store.messages.of(row.id));
+      for (const [user, role] of access.changesTo(await store.sessions.namesOf(row.id)))
+        await changePart(user, role);
     },
     onLost: () => throwOut(lostMessage),
   });
@@ -357,7 +359,7 @@ export const createSessionHost = (options: {
   };
 
   const changePart: SessionHost["changePart"] = async (user, role) => {
-    if (!access.set(user, role)) return;
+    access.set(user, role);
     if (role === null) for (const attachment of holders.expel(user)) dismiss(attachment, clock.now());
     else holders.roleChanged(user);
     if (role === null || role === "reader") services.presence.typing(row.id, user, false);

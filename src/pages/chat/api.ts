@@ -150,7 +150,7 @@ export const api = {
     }
   },
   session: async (id: string): Promise<Session> => sessionOf(await call("GET", at(id))),
-  create: async (): Promise<Session> => sessionOf(await call("POST", "/v1/sessions", {})),
+  create: async (): Promise<Session> => sessionOf(await call("POST", "/v1/sessions", { senderNames: true })),
   rename: async (id: string, change: { title: string } | { name: string }): Promise<Session> =>
     sessionOf(await call("PATCH", at(id), change)),
   remove: (id: string) => call("DELETE", at(id)),

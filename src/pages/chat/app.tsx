@@ -49,11 +49,17 @@ export const App = () => {
   );
 
   useEffect(() => {
-    if (begun.current) return;
-    begun.current = true;
-    const given = takeFragment();
-    invite.current = given.invite;
-    void enter(given.key);
+    const begin = (): void => {
+      const { key, invite: given } = takeFragment();
+      if (begun.current && key === undefined && given === undefined) return;
+      begun.current = true;
+      invite.current = given;
+      void enter(key);
+    };
+    if (!begun.current) begin();
+    // A link that was opened where the page is open already.
+    window.addEventListener("hashchange", begin);
+    return () => window.removeEventListener("hashchange", begin);
   }, [enter]);
 
   const signOut = useCallback(async () => {

@@ -10,7 +10,7 @@ const hueOf = (name: string): number => {
 const initialOf = (name: string): string => [...name.trim()][0]?.toUpperCase() ?? "?";
 
 export const Avatar = ({ name, here }: { readonly name: string; readonly here?: boolean }) => (
-  <span className={`avatar hue-${hueOf(name)}${here === true ? " here" : ""}`} aria-hidden="true">
+  <span className={`avatar hue-${hueOf(name)}${here === true ? " is-here" : ""}`} aria-hidden="true">
     {initialOf(name)}
   </span>
 );

@@ -38,7 +38,7 @@ const Entry = ({
         <span className="entry-time">{whenOf(session.lastUsedAt)}</span>
         <span className="entry-about">
           {session.busy && <span className="entry-busy">{words.answering}</span>}
-          {shared}
+          {shared !== "" && <span>{shared}</span>}
         </span>
       </button>
     </li>
@@ -109,7 +109,7 @@ export const ChatList = (props: {
   return (
     <nav className="list" aria-label={words.title}>
       <header>
-        <h1>{words.title}</h1>
+        <h2>{words.title}</h2>
         <button type="button" className="primary" disabled={creating} onClick={onCreate}>
           <PlusIcon />
           {creating ? words.creating : words.create}

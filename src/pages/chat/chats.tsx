@@ -9,7 +9,7 @@ import { useSessions } from "./use-sessions.ts";
 
 const Welcome = () => (
   <main className="welcome">
-    <h2>{texts.welcome.title}</h2>
+    <h1>{texts.welcome.title}</h1>
     <p>{texts.welcome.hint}</p>
   </main>
 );
@@ -74,9 +74,11 @@ export const Chats = (props: {
 
   return (
     <div className={`chats${open === undefined ? "" : " in-room"}`}>
-      <a className="skip" href="#message">
-        {texts.skipToMessage}
-      </a>
+      {open !== undefined && (
+        <a className="skip" href="#message">
+          {texts.skipToMessage}
+        </a>
+      )}
       <ChatList
         me={me}
         sessions={sessions}

@@ -101,7 +101,12 @@ export const Composer = ({
     void add(pasted);
   };
 
-  if (readOnly) return <p className="read-only">{words.reader}</p>;
+  if (readOnly)
+    return (
+      <p id="message" className="read-only">
+        {words.reader}
+      </p>
+    );
   return (
     <form
       className="composer"

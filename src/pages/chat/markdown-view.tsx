@@ -59,7 +59,7 @@ const ListView = ({ items, ordered, start }: Tokens.List) => {
 
 const TableView = ({ header, rows }: Tokens.Table) => (
   // biome-ignore lint/a11y/noNoninteractiveTabindex: a wide table is scrolled with the keyboard too
-  <section className="table" tabIndex={0} aria-label="table">
+  <div className="table" tabIndex={0}>
     <table>
       <thead>
         <tr>
@@ -83,11 +83,11 @@ const TableView = ({ header, rows }: Tokens.Table) => (
         ))}
       </tbody>
     </table>
-  </section>
+  </div>
 );
 
 /** Headings of a message are below those of the page. */
-const headings = ["h3", "h4", "h5", "h6", "h6", "h6"] as const;
+const headings = ["h2", "h2", "h3", "h4", "h5", "h6"] as const;
 
 const block = (token: Token): ReactNode => {
   switch (token.type) {

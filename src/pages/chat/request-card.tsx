@@ -235,7 +235,7 @@ export const RequestCard = ({
   };
 
   return (
-    <section className={`request${open ? " open" : ""}`} aria-label={words.titles[request.kind]}>
+    <fieldset className={`request${open ? " open" : ""}`} aria-label={words.titles[request.kind]}>
       <p className="request-title">{words.titles[request.kind]}</p>
       <Asked request={request} />
       {open && mayAnswer && (
@@ -249,6 +249,6 @@ export const RequestCard = ({
               : words.waitsFor(request.for ?? texts.share.roles.owner ?? "")
             : settledText(request, me))}
       </p>
-    </section>
+    </fieldset>
   );
 };

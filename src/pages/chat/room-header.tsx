@@ -26,7 +26,7 @@ export const RoomHeader = (props: {
       <button type="button" className="quiet icon-only back" aria-label={texts.back} onClick={props.onBack}>
         <BackIcon />
       </button>
-      <h2 title={title}>{title}</h2>
+      <h1 title={title}>{title}</h1>
       <div className="here" role="img" aria-label={words.here(others)} title={words.here(others)}>
         {others.slice(0, mostShown).map((user) => (
           <Avatar key={user} name={user} here />

@@ -116,8 +116,8 @@ export const RoomView = (props: {
   if (stream.kind === "ended")
     return (
       <main className="welcome">
-        <h2>{endingOf(stream)}</h2>
-        <button type="button" className="primary" onClick={onLeave}>
+        <h1>{endingOf(stream)}</h1>
+        <button id="message" type="button" className="primary" onClick={onLeave}>
           {texts.connection.openList}
         </button>
       </main>

@@ -1,4 +1,5 @@
 import { type FormEvent, useState } from "react";
+import icon from "./icon.svg";
 import { texts } from "./texts.ts";
 
 const words = texts.signIn;
@@ -25,6 +26,7 @@ export const SignIn = ({
   return (
     <main className="sign-in">
       <form className="card" onSubmit={submit}>
+        <img src={icon} alt="" width="44" height="44" />
         <h1>{words.title}</h1>
         <p className="lead">{words.lead}</p>
         <label htmlFor="key">{words.key}</label>

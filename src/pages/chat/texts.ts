@@ -38,7 +38,7 @@ export const texts = {
   },
   welcome: {
     title: "Nothing open",
-    hint: "Choose a chat on the left, or make a new one.",
+    hint: "Choose a chat from the list, or make a new one.",
   },
   room: {
     empty: "Say something",
@@ -102,7 +102,6 @@ export const texts = {
   image: (alt: string) => (alt === "" ? "Image" : `Image: ${alt}`),
   tools: {
     states: { running: "running", done: "done", failed: "failed", unknown: "no result" },
-    used: (count: number) => `${count} tool ${plural(count, "call", "calls")}`,
     arguments: "Arguments",
     result: "Result",
     nothing: "Nothing was said.",

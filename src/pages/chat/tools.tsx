@@ -31,9 +31,9 @@ const Call = ({ name, args, state, result }: ToolCall) => (
 
 /** What the model has done before it said something. Folded, since one seldom wants to read it. */
 export const Tools = ({ calls }: { readonly calls: readonly ToolCall[] }) => (
-  <section className="tools" aria-label={words.used(calls.length)}>
+  <div className="tools">
     {calls.map((call) => (
       <Call key={call.callId} {...call} />
     ))}
-  </section>
+  </div>
 );

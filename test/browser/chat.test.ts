@@ -1,0 +1,338 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { httpOf } from "../support/http-client.ts";
+import { startTestNode, type TestNode } from "../support/test-node.ts";
+import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
+import { eventually } from "../support/wait.ts";
+import {
+  type ChromiumBrowser,
+  conversation,
+  launchChromium,
+  newRoom,
+  openRoom,
+  type Person,
+  personAt,
+  say,
+  shot,
+  signIn,
+} from "./harness.ts";
+
+let squadron: TestNode;
+let tools: ToolServer;
+let browser: ChromiumBrowser;
+
+beforeAll(async () => {
+  tools = await startToolServer({ "/weather": (_, response) => response.end("Rain until four, then sun.") });
+  const weather = webhookTool("weather", `${tools.url}/weather`, { needsPermission: true });
+  squadron = await startTestNode({
+    isolation: "shared",
+    policy: { httpSessions: { tools: [weather], mcpServers: {} } },
+  });
+  browser = await launchChromium();
+});
+afterAll(async () => {
+  await browser?.[Symbol.asyncDispose]();
+  await squadron?.stop();
+  await tools?.[Symbol.asyncDispose]();
+});
+
+/** Markdown shows spaces and line ends in its own way. */
+const close = (text: string): string => text.replaceAll(/\s/g, "");
+
+/** The conversation with the names that both would write. */
+const said = async (person: Person): Promise<readonly string[]> =>
+  (await conversation(person)).map((line) => line.replace(/^You: /, `${person.user}: `));
+
+/** The same as the node has it. */
+const stored = async (id: string): Promise<readonly string[]> => {
+  const { body } = await httpOf(squadron).call("alice", "GET", `/v1/sessions/${id}/messages?limit=500`);
+  return (body.messages as { role: string; sender?: string; content: string }[]).map(
+    ({ role, sender, content }) => `${role === "user" ? sender : "Assistant"}: ${content}`,
+  );
+};
+
+/** Both see all of it, in one order, and so does the node. */
+const agree = async (people: readonly Person[], id: string, count: number): Promise<readonly string[]> => {
+  await eventually(
+    async () => {
+      const [first, ...others] = [await stored(id), ...(await Promise.all(people.map(said)))];
+      expect(first).toHaveLength(count);
+      for (const other of others) expect(other.map(close)).toEqual(first?.map(close));
+      return true;
+    },
+    { what: `${count} messages, the same for all`, deadlineMs: 30_000 },
+  );
+  return stored(id);
+};
+
+const killRuntimes = (): void => {
+  for (const { pid } of squadron.node.fleet.list()) if (pid !== undefined) process.kill(pid, "SIGKILL");
+};
+
+/** Alice has made a room, and Bob has come by her link. */
+const together = async (): Promise<{ alice: Person; bob: Person; id: string }> => {
+  const alice = await personAt(browser, squadron, "alice");
+  const bob = await personAt(browser, squadron, "bob");
+  const id = await newRoom(alice);
+  await alice.page.getByRole("button", { name: "Share" }).click();
+  await alice.page.getByRole("button", { name: "Make a link" }).click();
+  const link = await alice.page.getByLabel("Invitation link").inputValue();
+  await alice.page.keyboard.press("Escape");
+  // The link waits until he has signed in.
+  await bob.page.goto(link);
+  await bob.page.getByLabel("Your key").fill("key-bob");
+  await bob.page.keyboard.press("Enter");
+  await bob.page.getByText("You have joined.").waitFor();
+  expect(new URL(bob.page.url()).hash).toBe("");
+  expect(bob.page.url()).toContain(id);
+  await alice.page.getByRole("img", { name: "Here: bob" }).waitFor();
+  return { alice, bob, id };
+};
+
+const leave = async (...people: readonly Person[]): Promise<void> => {
+  for (const { wrong, context } of people) {
+    await context.close();
+    expect(wrong).toEqual([]);
+  }
+};
+
+describe("two people in one room", () => {
+  it("see the same conversation in the same order, over a killed runtime and a reload in mid-stream", async () => {
+    const { alice, bob, id } = await together();
+    for (let round = 1; round <= 3; round++) {
+      await Promise.all([
+        say(alice, `[[echo for alice ${round}]]`),
+        say(bob, `[[delay 5]] [[echo for bob ${round}]]`),
+      ]);
+    }
+    const first = await agree([alice, bob], id, 12);
+    for (const [at, line] of first.entries())
+      if (line.startsWith("Assistant:")) expect(first[at - 1]).toContain(line.slice("Assistant: ".length));
+
+    // Bob reloads while Alice's answer streams.
+    await say(alice, "[[hold reload]] [[tokens 40]]");
+    await bob.page.getByText("Answering alice").waitFor();
+    await bob.page.locator(".answer").last().getByText("t1", { exact: true }).waitFor();
+    await bob.page.reload();
+    await bob.page.getByText("Answering alice").waitFor();
+    squadron.model.release("reload");
+    await agree([alice, bob], id, 14);
+
+    // A runtime ends in the middle of an answer: what was not stored is taken back for both.
+    await say(bob, "[[hold kill]] [[tokens 40]]");
+    await alice.page.getByText("Answering bob").waitFor();
+    await alice.page.locator(".answer").last().getByText("t1", { exact: true }).waitFor();
+    killRuntimes();
+    await bob.page.getByText(/^The answer was interrupted/).waitFor();
+    await say(alice, "[[echo after the kill]]");
+    await eventually(async () => (await stored(id)).at(-1) === "Assistant: after the kill", {
+      what: "the answer after the kill",
+      deadlineMs: 30_000,
+    });
+    const kept = await stored(id);
+    // What could not be stored stays with its sender, so that he can send it again.
+    const lost = !kept.includes("bob: [[hold kill]] [[tokens 40]]");
+    if (lost) await bob.page.getByRole("button", { name: "Discard" }).click();
+    await agree([alice, bob], id, kept.length);
+    await leave(alice, bob);
+  });
+
+  it("are asked for permission when it is theirs to give, and see how it was settled", async () => {
+    const { alice, bob, id } = await together();
+    await say(bob, '[[call weather {"order":"Berlin"}]]');
+    const asked = (person: Person) => person.page.getByRole("group", { name: "A permission is needed" });
+    await asked(bob).getByRole("button", { name: "Allow" }).waitFor();
+    // Alice owns the room and may answer as well.
+    await asked(alice).getByRole("button", { name: "Allow" }).waitFor();
+    await shot(alice, "permission");
+    await asked(bob).getByRole("button", { name: "Allow" }).click();
+    await asked(alice).getByText("Answered by bob").waitFor();
+    await asked(bob).getByText("Answered by you").waitFor();
+    expect(await asked(alice).getByRole("button").count()).toBe(0);
+    await agree([alice, bob], id, 2);
+    expect((await said(bob)).at(-1)).toBe("Assistant: weather said: Rain until four, then sun.");
+
+    await say(alice, '[[call weather {"order":"Paris"}]]');
+    await asked(bob).last().getByText("Waits for alice").waitFor();
+    expect(await asked(bob).last().getByRole("button").count()).toBe(0);
+    // Who comes in the middle sees it too.
+    await alice.page.reload();
+    await asked(alice).getByRole("button", { name: "Deny" }).click();
+    await asked(bob).last().getByText("Answered by alice").waitFor();
+    // Who says no ends the turn.
+    await agree([alice, bob], id, 3);
+    expect(tools.asked).toHaveLength(1);
+    await shot(bob, "settled");
+    await bob.page.locator(".tool summary").first().click();
+    await bob.page.locator(".tool").first().getByText("Rain until four").waitFor();
+    await leave(alice, bob);
+  });
+
+  it("abort their own answers, and take back what waits", async () => {
+    const { alice, bob, id } = await together();
+    await say(alice, "[[hold stop]] [[tokens 9]]");
+    await bob.page.getByText("Answering alice").waitFor();
+    await say(bob, "I wait");
+    await alice.page.getByText("Then: bob").waitFor();
+    expect(await bob.page.getByRole("button", { name: "Stop your answer" }).count()).toBe(0);
+    await bob.page.getByRole("button", { name: "Take back" }).click();
+    await bob.page.getByText("I wait").waitFor({ state: "detached" });
+    await alice.page.getByRole("button", { name: "Stop your answer" }).click();
+    for (const { page } of [alice, bob]) await page.getByText("Stopped.").waitFor();
+    expect((await stored(id)).some((line) => line.includes("I wait"))).toBe(false);
+    await leave(alice, bob);
+  });
+
+  it("change who takes part, at once", async () => {
+    const { alice, bob } = await together();
+    await alice.page.getByRole("button", { name: "Share" }).click();
+    await alice.page.getByLabel("Role of bob").selectOption("reader");
+    await bob.page.getByText("You may read along here.").waitFor();
+    await alice.page.getByLabel("Role of bob").selectOption("writer");
+    await bob.page.getByLabel("Message", { exact: true }).waitFor();
+    await alice.page.getByRole("button", { name: "Remove bob" }).click();
+    await bob.page.getByText("This chat is not here, or you do not take part in it.").waitFor();
+    await alice.page.keyboard.press("Escape");
+    await alice.page.getByRole("dialog").waitFor({ state: "detached" });
+    await leave(alice, bob);
+  });
+});
+
+describe("one's chats", () => {
+  it("are found, named, left and deleted", async () => {
+    const { alice, bob, id } = await together();
+    await say(alice, "Which tulips shall we plant?");
+    await agree([alice, bob], id, 2);
+    await alice.page.getByRole("button", { name: "Rename" }).click();
+    await alice.page.getByRole("textbox", { name: "Name" }).fill("The garden");
+    await alice.page.keyboard.press("Enter");
+    for (const { page } of [alice, bob]) await page.getByRole("heading", { name: "The garden" }).waitFor();
+    await newRoom(alice);
+    const entries = alice.page.locator(".entry-title");
+    await alice.page.getByRole("searchbox").fill("garDEN");
+    await eventually(async () => (await entries.allTextContents()).join() === "The garden", {
+      what: "the one that was searched for",
+    });
+    await alice.page.getByRole("searchbox").fill("nothing like it");
+    await alice.page.getByText("Nothing found for “nothing like it”").waitFor();
+    await alice.page.getByRole("searchbox").press("Escape");
+    await alice.page.getByRole("button", { name: /^The garden/ }).click();
+    expect(await bob.page.locator(".entry", { hasText: "The garden" }).textContent()).toContain(
+      "alice’s · writer",
+    );
+
+    await bob.page.getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByText("Nothing open").waitFor();
+    await bob.page.getByText("The garden").waitFor({ state: "detached" });
+
+    await alice.page.getByRole("button", { name: "Delete" }).click();
+    await alice.page.keyboard.press("Escape");
+    await alice.page.getByRole("button", { name: "Delete" }).click();
+    await alice.page.getByRole("button", { name: "Delete for everybody" }).click();
+    await alice.page.getByText("Nothing open").waitFor();
+    await alice.page.getByText("The garden").waitFor({ state: "detached" });
+    await alice.page.goto(`/chat/${id}`);
+    await alice.page.getByText("This chat has been deleted.").waitFor();
+    await leave(alice, bob);
+  });
+});
+
+describe("a message", () => {
+  it("is sent once, though the answer to it was lost on its way", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    const id = await newRoom(alice);
+    let lost = 0;
+    await alice.page.route("**/messages?wait=false", async (route) => {
+      if (++lost > 2) return route.continue();
+      await route.fetch();
+      await route.abort();
+    });
+    await say(alice, "[[count]]");
+    await say(alice, "[[echo second]]");
+    await agree([alice], id, 4);
+    expect(lost).toBe(4);
+    expect((await stored(id))[1]).toBe("Assistant: 1");
+    await leave(alice);
+  });
+
+  it("is sent when the network is back, also after the page was loaded again; the stream goes on where it was", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    const id = await newRoom(alice);
+    await say(alice, "[[echo before]]");
+    await agree([alice], id, 2);
+    await alice.page.route("**/v1/**", (route) => route.abort());
+    await say(alice, "[[echo while it was away]]");
+    await alice.page.getByText("Not sent yet; it is tried again.").waitFor();
+    await alice.page.unroute("**/v1/**");
+    await alice.page.reload();
+    await agree([alice], id, 4);
+    await leave(alice);
+  });
+
+  it("brings files along as bytes", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    const id = await newRoom(alice);
+    await alice.page.locator('input[type="file"]').setInputFiles([
+      { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("Buy milk.") },
+      { name: "other.txt", mimeType: "text/plain", buffer: Buffer.from("x") },
+    ]);
+    await alice.page.getByRole("button", { name: "Remove other.txt" }).click();
+    await say(alice, "[[echo read]]");
+    await agree([alice], id, 2);
+    expect(await alice.page.locator(".message .chip").allTextContents()).toEqual(["notes.txt"]);
+    expect(squadron.model.requests.some((request) => JSON.stringify(request).includes("Buy milk."))).toBe(
+      true,
+    );
+    await leave(alice);
+  });
+});
+
+describe("the room while an answer streams", () => {
+  it("stays where the reader is, and follows the end for who is there", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    const id = await newRoom(alice);
+    await say(alice, "[[tokens 1200]]");
+    await agree([alice], id, 2);
+    const scroller = alice.page.locator(".scroller");
+    const place = () =>
+      scroller.evaluate((e) => [e.scrollTop, e.scrollHeight - e.scrollTop - e.clientHeight]);
+    expect((await place())[1]).toBeLessThan(2);
+    await scroller.evaluate((element) => {
+      element.scrollTop = 100;
+    });
+    await eventually(async () => (await place())[0] === 100, { what: "the reader further up" });
+    const http = httpOf(squadron);
+    const answer = http.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt: "[[tokens 900]]" });
+    const more = alice.page.getByRole("button", { name: "New messages" });
+    await more.waitFor();
+    await answer;
+    await agree([alice], id, 4);
+    expect((await place())[0]).toBe(100);
+    await more.click();
+    expect((await place())[1]).toBeLessThan(2);
+    await more.waitFor({ state: "detached" });
+    await http.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt: "[[tokens 300]]" });
+    await agree([alice], id, 6);
+    expect((await place())[1]).toBeLessThan(2);
+    await leave(alice);
+  });
+});
+
+describe("signing in", () => {
+  it("leaves no key in the address, ends when it is said, and says when a key is wrong", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    await alice.page.goto("/chat");
+    await alice.page.getByLabel("Your key").fill("no key of anybody");
+    await alice.page.keyboard.press("Enter");
+    await alice.page.getByText("This key is not known here.").waitFor();
+    await signIn(alice);
+    expect(alice.page.url()).toBe(`${squadron.baseUrl}/chat`);
+    const kept = "document.cookie + JSON.stringify({ ...localStorage, ...sessionStorage })";
+    expect(await alice.page.evaluate(kept)).toBe("{}");
+    const id = await newRoom(alice);
+    await alice.page.getByRole("button", { name: "Sign out" }).click();
+    await alice.page.getByLabel("Your key").waitFor();
+    await openRoom(alice, id);
+    await leave(alice);
+  });
+});

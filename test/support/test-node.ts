@@ -17,10 +17,12 @@ import { tempDir } from "./temp.ts";
 
 export const modelKey = "sk-provider-key-that-nobody-may-see-0123456789";
 
-/** Two users of one tenant, one of another, and an admin. Keys are `key-<user>`. */
+/** Users of one tenant, one of another, and an admin. Keys are `key-<user>`. */
 export const users = {
   alice: { tenant: "acme", user: "alice", key: "key-alice" },
   bob: { tenant: "acme", user: "bob", key: "key-bob" },
+  dave: { tenant: "acme", user: "dave", key: "key-dave" },
+  erin: { tenant: "acme", user: "erin", key: "key-erin" },
   carol: { tenant: "globex", user: "carol", key: "key-carol" },
   admin: { tenant: "ops", user: "admin", key: "key-admin" },
 } as const;

@@ -23,13 +23,11 @@ export type SeeRequest = (
 ) => void;
 
 export const createEventRequests = (options: {
-  readonly requests: Pick<OpenRequests, "add" | "giveUp">;
+  readonly requests: Pick<OpenRequests, "add">;
   readonly session: string;
   readonly publicId: string;
   readonly turn: () => Turn<Sender> | undefined;
   readonly call: (method: string, params: JsonObject) => Promise<Envelope>;
-  /** Can anybody who is not asked answer it? */
-  readonly waits: boolean;
   /** Nobody answered in time. */
   readonly onExpired: () => void;
   /** A default answer was not taken. */
@@ -49,7 +47,6 @@ export const createEventRequests = (options: {
     if (data.resolvedByHook === true) return;
     const id = data.requestId;
     const choose = (): Attachment | undefined => askedBy(audience, type, data);
-    const asked = choose();
     requests.add(
       {
         id,
@@ -72,8 +69,7 @@ export const createEventRequests = (options: {
           );
         },
       },
-      asked,
+      choose(),
     );
-    if (asked === undefined && !options.waits) requests.giveUp(id);
   };
 };

@@ -72,8 +72,6 @@ export const createHostRequests = (options: {
     publicId: row.publicId,
     turn: options.turn,
     call: options.call,
-    // Nobody can find a one-shot session.
-    waits: !row.ephemeral,
     onExpired: () => metrics.callback("timeout"),
     onFailure: (method, error) =>
       log.warn({ session: row.id, method, error }, "a default answer was not taken"),

@@ -48,6 +48,9 @@ const follow = (user: UserName, id: string): StreamReader =>
     }),
   );
 
+const followOn = (node: TestNode, id: string): StreamReader =>
+  readStream((_lastId, signal) => node.fetch("alice", `/v1/sessions/${id}/events`, { signal }));
+
 const told = (reader: StreamReader): readonly Record<string, unknown>[] =>
   reader.events
     .filter(({ event }) => event === "request.opened" || event === "request.settled")
@@ -340,26 +343,32 @@ describe("when who was asked has gone", () => {
     expect(JSON.stringify(body)).toMatch(kind === "permission" ? /Created file/ : /User responded: green/);
   });
 
-  it("its runtime: the question is withdrawn, and the message interrupted", async () => {
-    await using own = await startTestNode({ isolation: "user", allow });
-    const client = httpOf(own);
-    const id = await found(client);
-    await using reader = readStream((_lastId, signal) =>
-      own.fetch("alice", `/v1/sessions/${id}/events`, { signal }),
-    );
-    await reader.until("the stream is open", () => reader.events.length > 0);
-    const message = client.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt: askUser });
-    await reader.until("it is asked", () => told(reader).length === 1);
-    const request = String(told(reader)[0]?.requestId);
-    process.kill(own.node.fleet.list()[0]?.pid ?? 0, "SIGKILL");
-    expect(await message).toMatchObject(problem(503, "turn_interrupted"));
-    await reader.until("it is withdrawn", () => told(reader).length === 2);
-    expect(told(reader)[1]).toMatchObject({ requestId: request, by: null, outcome: "withdrawn" });
-    expect((await client.call("alice", "GET", `/v1/sessions/${id}/requests`)).body).toEqual({ requests: [] });
-    expect(
-      await client.call("alice", "POST", `/v1/sessions/${id}/requests/${request}`, { answer: "blue" }),
-    ).toMatchObject({ status: expect.toSatisfy((status) => status === 409 || status === 404) });
-  });
+  it.each([
+    ["user_input", askUser, { answer: "blue" }],
+    ["permission", create("killed.txt"), { decision: "allow" }],
+  ])(
+    "its runtime: the question is withdrawn, and the message interrupted: %s",
+    async (kind, prompt, given) => {
+      await using own = await startTestNode({ isolation: "user", allow });
+      const client = httpOf(own);
+      const id = await found(client);
+      await using reader = followOn(own, id);
+      await reader.until("the stream is open", () => reader.events.length > 0);
+      const message = client.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt });
+      await reader.until("it is asked", () => told(reader).length === 1);
+      const request = String(told(reader)[0]?.requestId);
+      process.kill(own.node.fleet.list()[0]?.pid ?? 0, "SIGKILL");
+      expect(await message).toMatchObject(problem(503, "turn_interrupted"));
+      await reader.until("it is withdrawn", () => told(reader).length === 2);
+      expect(told(reader)[1]).toMatchObject({ requestId: request, kind, by: null, outcome: "withdrawn" });
+      expect((await client.call("alice", "GET", `/v1/sessions/${id}/requests`)).body).toEqual({
+        requests: [],
+      });
+      const late = await client.call("alice", "POST", `/v1/sessions/${id}/requests/${request}`, given);
+      // Once nobody uses the session the node forgets what it has asked.
+      expect([404, 409]).toContain(late.status);
+    },
+  );
 
   it("its turn, which was aborted: the question is withdrawn", async () => {
     const id = await found();
@@ -381,9 +390,7 @@ describe("nobody", () => {
     await using own = await startTestNode({ isolation: "user", allow, limits: { callbackTimeoutMs: 1_000 } });
     const client = httpOf(own);
     const id = await found(client);
-    await using reader = readStream((_lastId, signal) =>
-      own.fetch("alice", `/v1/sessions/${id}/events`, { signal }),
-    );
+    await using reader = followOn(own, id);
     await reader.until("the stream is open", () => reader.events.length > 0);
     const ask = (prompt: string) => client.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt });
     expect((await ask(create("late.txt"))).body.content).toBe(

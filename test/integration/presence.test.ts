@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readStream, type StreamReader } from "../support/event-reader.ts";
 import { httpOf } from "../support/http-client.ts";
 import { startTestNode, type TestNode, type UserName } from "../support/test-node.ts";
+import { eventually } from "../support/wait.ts";
 
 let squadron: TestNode;
 beforeAll(async () => {
@@ -98,11 +99,11 @@ describe("presence in a session's event stream", () => {
     const of = () => hosts.presence.of(row?.id ?? "", "alice").attached;
     expect(of()).toBe(true);
     await session.disconnect();
-    await expect.poll(of).toBe(false);
+    await eventually(() => !of(), { what: "it is detached" });
     const saying = httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
       prompt: "[[hold alone]]",
     });
-    await expect.poll(() => squadron.model.holding("alone")).toBe(1);
+    await eventually(() => squadron.model.holding("alone") === 1, { what: "the message is being answered" });
     expect(of()).toBe(false);
     squadron.model.release("alone");
     await saying;

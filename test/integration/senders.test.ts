@@ -2,7 +2,9 @@ import { approveAll } from "@github/copilot-sdk";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readStream } from "../support/event-reader.ts";
 import { httpOf } from "../support/http-client.ts";
-import { startTestNode, type TestNode, type UserName } from "../support/test-node.ts";
+import { openRawClient } from "../support/raw-client.ts";
+import { startTestNode, type TestNode, type UserName, users } from "../support/test-node.ts";
+import { eventually } from "../support/wait.ts";
 
 type Event = Readonly<Record<string, unknown>>;
 
@@ -86,7 +88,7 @@ describe("who said what", () => {
     await say("bob", id, { prompt: "[[echo two]]" });
     // Messages that wait have an id of ours before the runtime gives them one.
     const holding = say("bob", id, { prompt: "[[hold senders]] three" });
-    await expect.poll(() => squadron.model.holding("senders")).toBe(1);
+    await eventually(() => squadron.model.holding("senders") === 1, { what: "a message is being answered" });
     await say("alice", id, { prompt: "[[echo four]]" }, "?wait=false");
     await say("bob", id, { prompt: "[[echo five]]" }, "?wait=false");
     await say("bob", id, { prompt: "steered", onBusy: "steer" }, "?wait=false");
@@ -103,7 +105,8 @@ describe("who said what", () => {
     await live.until("all is told", () => told(live.joined).length === all.length);
     const order = told(live.joined);
     expect([...order].sort()).toEqual([...all].sort());
-    await expect.poll(async () => said(await history(id))).toEqual(order);
+    await eventually(async () => said(await history(id)).length === order.length, { what: "all is stored" });
+    expect(said(await history(id))).toEqual(order);
 
     await live.stop();
     await first.node.close();
@@ -118,6 +121,22 @@ describe("who said what", () => {
       `/v1/sessions/${id}/messages?view=events&limit=500`,
     );
     expect(told(body.events as readonly Event[])).toEqual(order);
+  });
+
+  it("is known of a fork's history as well", async () => {
+    const id = await newSession({ name: "trunk" });
+    await say("bob", id, { prompt: "[[echo by bob]]" });
+    await say("alice", id, { prompt: "[[echo by alice]]" });
+    await using raw = await openRawClient(squadron.node.sdk.port);
+    await raw.ask("connect", { token: users.alice.key });
+    await raw.ask("session.resume", { sessionId: "trunk" });
+    const { sessionId } = await raw.ask("sessions.fork", { sessionId: "trunk" });
+    const { body } = await httpOf(squadron).call("alice", "GET", "/v1/sessions");
+    const fork = (body.sessions as readonly Event[]).find(({ name }) => name === sessionId);
+    expect(said(await history(String(fork?.id)))).toEqual([
+      "bob: [[echo by bob]]",
+      "alice: [[echo by alice]]",
+    ]);
   });
 
   it("is not in what SDK clients get", async () => {
@@ -162,13 +181,16 @@ describe("names for the model", () => {
 
     // In the middle of a turn as well, and it stays so in another runtime.
     killRuntimes();
+    await eventually(() => squadron.node.fleet.list().length === 0, { what: "the runtime is gone" });
     const holding = say("alice", id, { prompt: "[[hold named]] wait" });
-    await expect.poll(() => squadron.model.holding("named")).toBe(1);
+    await eventually(() => squadron.model.holding("named") === 1, { what: "a message is being answered" });
     const steering = say("bob", id, { prompt: "[[echo steered]]", onBusy: "steer" });
     const queue = async () =>
       (await httpOf(squadron).call("alice", "GET", `/v1/sessions/${id}/turns`)).body
         .turns as readonly Event[];
-    await expect.poll(async () => (await queue()).filter(({ state }) => state === "running").length).toBe(2);
+    await eventually(async () => (await queue()).filter(({ state }) => state === "running").length === 2, {
+      what: "the other is delivered into its turn",
+    });
     squadron.model.release("named");
     await Promise.all([holding, steering]);
     expect(givenToModel()).toEqual([...given, "[alice]\n\\[[hold named]] wait", "[bob]\n\\[[echo steered]]"]);

@@ -1,4 +1,5 @@
 import { isObject } from "../kernel/json.ts";
+import { untold } from "../sessions/stored-events.ts";
 import { isSameUser } from "./answer-right.ts";
 import { requestKinds } from "./request-kinds.ts";
 import type { Attachment, Sender } from "./vocabulary.ts";
@@ -91,6 +92,8 @@ export const receivers = (audience: Audience, type: string, data: unknown): read
           connection.link.kind !== "sdk" ||
           !audience.hasAsked(connection)),
     );
+  // The founder has said what the model is told.
+  if (untold.has(type)) return audience.attachments.filter(({ founder }) => founder);
   if (streamingOnly.has(type))
     return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));
   return audience.attachments;

@@ -4,6 +4,7 @@ import { isObject, type JsonObject } from "../kernel/json.ts";
 import { type Judgement, judgeAgain } from "../policy/judge.ts";
 import { assertMay, assertMayAsk, neededFor, type Part } from "../policy/session-rights.ts";
 import { policyWithin } from "../policy/unit-policy.ts";
+import { untold } from "../sessions/stored-events.ts";
 import { RawJson } from "../wire/peer.ts";
 import { answered } from "./crossed-end.ts";
 import { rewriteEvent } from "./event-ids.ts";
@@ -215,12 +216,14 @@ const callHeld = async (
   const frame = await ask(entry.method, isObject(upstream) ? upstream : {});
   if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());
   const sessions = (id: string) => (id === held.host.row.id ? held.name : undefined);
+  const isShown = (event: unknown) =>
+    held.part.founder || !isObject(event) || !untold.has(String(event.type));
   let result = frame.result();
   for (const path of entry.ids.result) result = withIds(result, path, sessions);
   for (const path of entry.ids.events) {
     result = withValues(result, path, (events) =>
       Array.isArray(events)
-        ? events.map((event) => rewriteEvent(event, sessions, held.host.clientMessageId))
+        ? events.filter(isShown).map((event) => rewriteEvent(event, sessions, held.host.clientMessageId))
         : events,
     );
   }

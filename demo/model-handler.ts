@@ -27,6 +27,8 @@ export interface ModelOptions {
   readonly apiKey?: string;
   /** How many of the latest requests are remembered; 200 unless told. */
   readonly keepRequests?: number;
+  /** What it does at some prompts, as directives, by the prompts' words. */
+  readonly cues?: ReadonlyMap<string, string>;
   /** Told of each conversation before it is answered. */
   readonly onConversation?: (conversation: Conversation) => void;
 }
@@ -79,7 +81,7 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
 };
 
 export const createModelHandler = (options: ModelOptions = {}): ModelHandler => {
-  const { apiKey, keepRequests = 200 } = options;
+  const { apiKey, keepRequests = 200, cues } = options;
   const holds = createHolds();
   const stopped = new AbortController();
   const requests: ReceivedRequest[] = [];
@@ -123,7 +125,7 @@ export const createModelHandler = (options: ModelOptions = {}): ModelHandler => 
     signal: AbortSignal,
   ): Promise<ReceivedRequest["outcome"]> => {
     options.onConversation?.(conversation);
-    const move = nextMove(conversation, { key, failsNow });
+    const move = nextMove(conversation, { key, failsNow, ...(cues !== undefined && { cues }) });
     if (move.kind === "fail") {
       const refused =
         move.status === 401 ? `Incorrect API key provided: ${key}.` : "Asked to fail by the prompt.";

@@ -128,6 +128,8 @@ const shorten = (text: string, max: number): string => (text.length > max ? `${t
 export interface Circumstances {
   /** The bearer key of the request. */
   readonly key: string;
+  /** What it does at some prompts, which are not directives themselves. */
+  readonly cues?: ReadonlyMap<string, string>;
   /** Whether a prompt that wants to fail the first `times` times fails now. */
   failsNow(prompt: string, times: number): boolean;
 }
@@ -136,13 +138,13 @@ export interface Circumstances {
  * The next move of the model in this conversation.
  * Throws `invalid_request` when there is no user message or a directive is wrong.
  */
-export const nextMove = (conversation: Conversation, { key, failsNow }: Circumstances): Move => {
+export const nextMove = (conversation: Conversation, { key, failsNow, cues }: Circumstances): Move => {
   const { messages } = conversation;
   const users = messages.filter((message) => message.role === "user").map((message) => unwrap(message.text));
   const prompt = users.at(-1);
   if (prompt === undefined)
     throw new SquadronError("invalid_request", "The conversation has no user message.");
-  const { directives, plain } = parseDirectives(prompt);
+  const { directives, plain } = parseDirectives(cues?.get(prompt) ?? prompt);
   const lastUser = messages.findLastIndex((message) => message.role === "user");
   const results = messages.slice(lastUser + 1).filter((message) => message.role === "tool");
   const input = messages.filter((message) => message.role !== "system").length * tokensPerMessage;

@@ -12,6 +12,8 @@ export interface Demo {
     readonly key: string;
     readonly roles: readonly string[];
   }[];
+  /** Public id of the session that Alice and Bob share. */
+  readonly room: string;
 }
 
 const indent = (text: string): string =>
@@ -21,6 +23,10 @@ const indent = (text: string): string =>
     .join("\n");
 
 const keyOf = ({ users }: Demo, name: string): string => users.find(({ user }) => user === name)?.key ?? "";
+
+/** Opens the shared room in a browser, and signs in there. The key is behind the `#`, which no browser sends. */
+export const chatLink = (demo: Demo, user: string): string =>
+  `${demo.http}/chat/${demo.room}#key=${keyOf(demo, user)}`;
 
 /** One line for a shell. curl would send even loopback addresses to the environment's proxy. */
 export const curlLine = (demo: Demo, environment: NodeJS.ProcessEnv): string => {
@@ -49,6 +55,7 @@ await client.stop();`;
 export const demoPage = (demo: Demo, environment: NodeJS.ProcessEnv): string => {
   const heading = (text: string) => styled("bold", text);
   const places = [
+    ["Chat room", `${demo.http}/chat`],
     ["HTTP API", `${demo.http}/docs`],
     ["SDK endpoint", demo.sdk],
     ["Model", `${demo.model}  (a script, not an AI: it says back what you say)`],
@@ -61,11 +68,16 @@ ${indent(places.join("\n"))}
 
 ${indent(table(["TENANT", "USER", "ROLE", "KEY"], users))}
 
+${heading("Open the room that they share")}, as Alice, and as Bob in a private window (the links sign in):
+
+${styled("cyan", chatLink(demo, "alice"))}
+${styled("cyan", chatLink(demo, "bob"))}
+
 ${heading("Ask as Alice")}, in another terminal:
 
 ${styled("cyan", curlLine(demo, environment))}
 
-${heading("Or with the official SDK")}, as Bob, who cannot see what Alice does (save here as try.mjs, run with node):
+${heading("Or with the official SDK")}, as Bob, who sees of Alice only what she shares (save here as try.mjs, run with node):
 
 ${styled("cyan", sdkSnippet(demo))}
 

@@ -4,12 +4,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
+import { startInvitations } from "../../demo/invitations.ts";
+import { cues } from "../../demo/scene.ts";
 import { startScriptedModel } from "../../demo/scripted-model.ts";
 import { loadConfig } from "../config/load.ts";
 import { httpUrl, sdkEndpoint } from "../endpoints.ts";
 import { createParts } from "../kernel/parts.ts";
 import { startNode } from "../node.ts";
 import { type Demo, demoPage } from "./demo-page.ts";
+import { makeDemoRoom } from "./demo-room.ts";
 import { isFree } from "./free-port.ts";
 import { stopRequested } from "./signals.ts";
 import { note, print, printJson } from "./terminal.ts";
@@ -22,14 +25,18 @@ const newKey = (user: string): string => `demo-${user}-${randomBytes(12).toStrin
 
 const demoUsers = () => [
   { tenant: "acme", user: "alice", key: newKey("alice"), roles: ["user"] },
-  { tenant: "globex", user: "bob", key: newKey("bob"), roles: ["user"] },
+  { tenant: "acme", user: "bob", key: newKey("bob"), roles: ["user"] },
   { tenant: "ops", user: "operator", key: newKey("operator"), roles: ["admin"] },
 ];
 
 /** The port if it is free, else any. */
 const portOr0 = async (port: number): Promise<number> => ((await isFree(host, port)) ? port : 0);
 
-const startDemoNode = async (directory: string, users: Demo["users"], provider: object) => {
+const startDemoNode = async (
+  directory: string,
+  users: Demo["users"],
+  policy: Readonly<Record<"provider" | "httpSessions", object>>,
+) => {
   // What the environment says is for real nodes, and its proxy is not the way to our own loopback.
   const config = await loadConfig({
     env: {},
@@ -37,7 +44,7 @@ const startDemoNode = async (directory: string, users: Demo["users"], provider: 
       sdk: { host, port: await portOr0(usualPorts.sdk) },
       http: { host, port: await portOr0(usualPorts.http) },
       auth: { keys: users },
-      defaults: { isolation: "user", model: "scripted-1", provider },
+      defaults: { isolation: "user", model: "scripted-1", ...policy },
       state: { path: join(directory, "state") },
       store: { url: `sqlite:${join(directory, "squadron.db")}` },
     },
@@ -54,11 +61,18 @@ const demo = async ({ json }: { json?: true }): Promise<void> => {
   try {
     const users = demoUsers();
     const apiKey = randomBytes(12).toString("hex");
-    const model = await startScriptedModel({ apiKey });
+    const model = await startScriptedModel({ apiKey, cues });
     parts.defer(model.close);
-    const node = await startDemoNode(directory, users, { type: "openai", baseUrl: model.url, apiKey });
+    const invitations = await startInvitations();
+    parts.defer(invitations.close);
+    const node = await startDemoNode(directory, users, {
+      provider: { type: "openai", baseUrl: model.url, apiKey },
+      httpSessions: { tools: [invitations.tool] },
+    });
     parts.defer(node.close);
-    const running: Demo = { http: httpUrl(node), sdk: sdkEndpoint(node), model: model.url, users };
+    const http = httpUrl(node);
+    const room = await makeDemoRoom(http, (name) => users.find(({ user }) => user === name)?.key ?? "");
+    const running: Demo = { http, sdk: sdkEndpoint(node), model: model.url, users, room };
     if (json) printJson(running);
     else print(demoPage(running, process.env));
     await stopped;
@@ -70,6 +84,8 @@ const demo = async ({ json }: { json?: true }): Promise<void> => {
 
 export const demoCommand = (): Command =>
   new Command("demo")
-    .description("run a whole node with two users and a scripted model (not an AI), and leave nothing behind")
+    .description(
+      "run a whole node with a chat room, two users and a scripted model (not an AI), and leave nothing behind",
+    )
     .option("--json", "print endpoints and keys as JSON")
     .action(demo);

@@ -49,7 +49,25 @@ describe("squadron demo", () => {
     expect(ran.stdout).toContain('You said: "Hello from the SDK"');
 
     expect(demo.stdout).toMatch(/acme +alice +user/);
-    expect(demo.stdout).toMatch(/globex +bob +user/);
+    expect(demo.stdout).toMatch(/acme +bob +user/);
+    const [, page = "", room = "", key = ""] =
+      /(http:\S+)\/chat\/(ses_\w+)#key=(demo-bob-\w+)/.exec(demo.stdout) ?? [];
+    expect(await (await fetch(`${page}/chat/${room}`)).text()).toContain("Squadron chat");
+    const headers = { authorization: `Bearer ${key}` };
+    const shared = await fetch(`${page}/v1/sessions/${room}/messages`, { headers });
+    const { messages } = (await shared.json()) as {
+      messages: { role: string; sender?: string; content: string }[];
+    };
+    expect(messages.map(({ role, sender }) => sender ?? role)).toEqual([
+      "alice",
+      "assistant",
+      "bob",
+      "assistant",
+      "alice",
+      "assistant",
+    ]);
+    expect(JSON.stringify(messages)).not.toContain("[[");
+
     const runtimes = await runtimesOf(demo.stdout);
     expect(runtimes.filter(({ unitKey }) => unitKey !== undefined)).toHaveLength(2);
     expect(await readdir(directory.path)).toHaveLength(1);

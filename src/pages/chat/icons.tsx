@@ -29,3 +29,6 @@ export const ToolIcon = icon(
 );
 export const FileIcon = icon(<path d="M5 3h6.5L15 6.5V17H5zM11.5 3v3.5H15" />);
 export const ChevronIcon = icon(<path d="m7.5 5 5 5-5 5" />);
+export const QuestionIcon = icon(
+  <path d="M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM8 8.2c.1-1.2 1-1.9 2.1-1.9 1.2 0 2.1.8 2.1 1.8 0 1.5-2.2 1.7-2.2 3.2M10 13.8v.1" />,
+);

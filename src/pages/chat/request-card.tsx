@@ -1,6 +1,7 @@
 import { type FormEvent, useId, useState } from "react";
 import { ApiError, type Me, messageOf } from "./api.ts";
 import { type Field, fieldsOf, valuesOf } from "./elicitation.ts";
+import { ChevronIcon, QuestionIcon } from "./icons.tsx";
 import { type Json, list, record, shown, text } from "./json.ts";
 import type { Request } from "./room.ts";
 import { texts } from "./texts.ts";
@@ -206,21 +207,31 @@ const settledText = ({ settled }: Request, me: Me): string => {
   return words.outcomes[settled.outcome] ?? settled.outcome;
 };
 
-/** Something that the model may not do or know by itself. Who may answers; the others see that it waits, and how it ended. */
-export const RequestCard = ({
-  request,
-  me,
-  mayAnswer,
-  onAnswer,
-}: {
+/** How it ended, in a line; what was asked is behind it. */
+const Settled = ({ request, me }: { readonly request: Request; readonly me: Me }) => (
+  <details className="tool">
+    <summary>
+      <ChevronIcon />
+      <QuestionIcon />
+      <span className="request-title">{words.titles[request.kind]}</span>
+      <span className="tool-state">{settledText(request, me)}</span>
+    </summary>
+    <div className="tool-inside">
+      <Asked request={request} />
+    </div>
+  </details>
+);
+
+interface RequestProps {
   readonly request: Request;
   readonly me: Me;
   readonly mayAnswer: boolean;
   readonly onAnswer: (answer: Json) => Promise<unknown>;
-}) => {
+}
+
+const Open = ({ request, mayAnswer, onAnswer }: RequestProps) => {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string>();
-  const open = request.settled === null;
 
   const answer = async (given: Json): Promise<void> => {
     setBusy(true);
@@ -235,20 +246,25 @@ export const RequestCard = ({
   };
 
   return (
-    <fieldset className={`request${open ? " open" : ""}`} aria-label={words.titles[request.kind]}>
+    <>
       <p className="request-title">{words.titles[request.kind]}</p>
       <Asked request={request} />
-      {open && mayAnswer && (
-        <Answering request={request} busy={busy} onAnswer={(given) => void answer(given)} />
-      )}
+      {mayAnswer && <Answering request={request} busy={busy} onAnswer={(given) => void answer(given)} />}
       <p className="hint" role="status">
         {error ??
-          (open
-            ? mayAnswer
-              ? words.until(timeOf(request.expiresAt))
-              : words.waitsFor(request.for ?? texts.share.roles.owner ?? "")
-            : settledText(request, me))}
+          (mayAnswer ? words.until(timeOf(request.expiresAt)) : words.waitsFor(request.for ?? words.anOwner))}
       </p>
+    </>
+  );
+};
+
+/** Something that the model may not do or know by itself. Who may answers; the others see that it waits, and how it ended. */
+export const RequestCard = (props: RequestProps) => {
+  const { request, me } = props;
+  const open = request.settled === null;
+  return (
+    <fieldset className={open ? "request open" : "request"} aria-label={words.titles[request.kind]}>
+      {open ? <Open {...props} /> : <Settled request={request} me={me} />}
     </fieldset>
   );
 };

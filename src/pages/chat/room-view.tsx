@@ -86,10 +86,13 @@ export const RoomView = (props: {
     if (ended === "unauthenticated") onSignedOut();
   }, [ended, onSignedOut]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: looked up again when somebody's part or the title changes
+  const runningId = running?.id;
+  const known = useRef(false);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the list is looked up again when it shows something else
   useEffect(() => {
-    if (room.changes > 0 || room.title !== null) onChanged();
-  }, [room.changes, room.title]);
+    if (known.current) onChanged();
+    known.current = true;
+  }, [room.changes, room.title, runningId]);
 
   const attempt = useCallback(
     async (work: () => Promise<unknown>): Promise<boolean> => {

@@ -114,6 +114,7 @@ export const texts = {
       tool_call: "A tool is called",
     },
     waitsFor: (who: string) => `Waits for ${who}`,
+    anOwner: "an owner",
     allow: "Allow",
     deny: "Deny",
     answer: "Answer",

@@ -45,7 +45,15 @@ export const useFollowing = (scroller: RefObject<HTMLElement | null>, content: u
     });
     observer.observe(element);
     if (element.firstElementChild !== null) observer.observe(element.firstElementChild);
-    return () => observer.disconnect();
+    // What the reader unfolds grows below the place where it is.
+    const unfold = ({ target }: Event): void => {
+      if (target instanceof Element && target.closest("summary") !== null) following.current = false;
+    };
+    element.addEventListener("click", unfold);
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("click", unfold);
+    };
   }, [scroller]);
 
   return { missed, onScroll, toEnd };

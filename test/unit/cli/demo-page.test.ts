@@ -7,14 +7,20 @@ const demo = {
   model: "http://127.0.0.1:5000/v1",
   users: [
     { tenant: "acme", user: "alice", key: "key-a", roles: ["user"] },
-    { tenant: "globex", user: "bob", key: "key-b", roles: ["user"] },
+    { tenant: "acme", user: "bob", key: "key-b", roles: ["user"] },
     { tenant: "ops", user: "operator", key: "key-o", roles: ["admin"] },
   ],
+  room: "ses_1",
 };
 
 describe("the demo's page", () => {
   it("says that the model is none", () => {
     expect(demoPage(demo, {})).toContain("a script, not an AI");
+  });
+
+  it("has a link for each of the two that signs in", () => {
+    expect(demoPage(demo, {})).toContain("http://127.0.0.1:8080/chat/ses_1#key=key-a");
+    expect(demoPage(demo, {})).toContain("http://127.0.0.1:8080/chat/ses_1#key=key-b");
   });
 
   it("goes around a proxy only where curl would take one", () => {

@@ -27,6 +27,17 @@ describe("what the scripted model says", () => {
     expect(said(user("<current_datetime>now [[echo no]]</current_datetime>\n\n[[echo yes]]"))).toBe("yes");
   });
 
+  it("has its cues, at these very words", () => {
+    const cues = new Map([["What now?", "[[echo This.]]"]]);
+    const at = (text: string) => {
+      const next = nextMove(conversation([user(text)]), { key: "", failsNow: () => false, cues });
+      return next.kind === "say" ? next.chunks.join("") : next;
+    };
+    expect(at("What now?")).toBe("This.");
+    expect(at("What now? ")).toBe("This.");
+    expect(at("And what now?")).toContain("You said");
+  });
+
   it("obeys only the last user message", () => {
     expect(said(user("[[echo old]]"), user("new"))).toContain('"new"');
   });

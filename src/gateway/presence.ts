@@ -5,6 +5,8 @@ import type { SessionHost } from "./vocabulary.ts";
 
 /** Between two tellings to the readers of one session. */
 const everyMs = 250;
+/** What tellings may take of the node: a large room is told less often. */
+const bytesPerMs = 10_000;
 /** So long somebody counts as typing who has not said it again. */
 const typingMs = 10_000;
 /** When participants could not be read, they are again after so long. */
@@ -34,7 +36,7 @@ export interface Presence {
   typing(sessionId: string, user: string, typing: boolean): void;
   /** Somebody has attached or left. */
   moved(sessionId: string): void;
-  /** Who takes part has changed: readers are told at once. */
+  /** Who takes part has changed: readers are told at once, unless they are very many. */
   participantsChanged(sessionId: string): void;
 }
 
@@ -49,6 +51,8 @@ interface Room {
   /** Ends of the typing, by user. */
   readonly typing: Map<string, () => void>;
   toldAt: number;
+  /** How long the last telling lasts, by its size. */
+  restMs: number;
   cancelTimer: (() => void) | undefined;
   telling: boolean;
   /** When to tell once more, if something has changed since the telling that goes on began. */
@@ -71,6 +75,7 @@ export const createPresence = (options: {
       followers: new Set(),
       typing: new Map(),
       toldAt: Number.NEGATIVE_INFINITY,
+      restMs: 0,
       cancelTimer: undefined,
       telling: false,
       next: undefined,
@@ -119,6 +124,7 @@ export const createPresence = (options: {
     const event = Buffer.from(
       `{"type":"presence","timestamp":"${timestamp}","ephemeral":true,"data":${data}}`,
     );
+    room.restMs = (behind.length * event.length) / bytesPerMs;
     for (const follower of behind) {
       follower.told = data;
       follower.listener(event);
@@ -156,7 +162,7 @@ export const createPresence = (options: {
 
   const tellLater = (sessionId: string, room: Room, waitMs = 0): void => {
     if (room.followers.size === 0 || room.cancelTimer !== undefined) return;
-    const leftMs = Math.max(waitMs, room.toldAt + everyMs - clock.monotonic());
+    const leftMs = Math.max(waitMs, room.toldAt + Math.max(everyMs, room.restMs) - clock.monotonic());
     if (room.telling) room.next ??= "later";
     else if (leftMs <= 0) begin(sessionId, room);
     else room.cancelTimer = clock.after(leftMs, () => tellNow(sessionId, room));
@@ -204,7 +210,9 @@ export const createPresence = (options: {
     moved,
     participantsChanged(sessionId) {
       const room = rooms.get(sessionId);
-      if (room !== undefined && room.followers.size > 0) tellNow(sessionId, room);
+      if (room === undefined || room.followers.size === 0) return;
+      if (room.restMs > everyMs) tellLater(sessionId, room);
+      else tellNow(sessionId, room);
     },
   };
 };

@@ -38,6 +38,12 @@ const present = (reader: StreamReader): string | undefined => {
     .join(" ");
 };
 
+const isTyping = async (user: UserName, id: string): Promise<boolean> => {
+  const { body } = await httpOf(squadron).call(user, "GET", `/v1/sessions/${id}/participants`);
+  const participants = body.participants as readonly { user: string; typing: boolean }[];
+  return participants.some((one) => one.user === user && one.typing);
+};
+
 const setTyping = (user: UserName, id: string, typing: unknown) =>
   httpOf(squadron).call(user, "POST", `/v1/sessions/${id}/typing`, { typing });
 
@@ -49,10 +55,12 @@ describe("presence in a session's event stream", () => {
     expect(reader.events[0]?.event).toBe("stream.opened");
     expect((await setTyping("alice", id, true)).status).toBe(204);
     await reader.until("typing", () => present(reader) === "alice+~");
+    expect(await isTyping("alice", id)).toBe(true);
     const { status } = await httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
       prompt: "[[echo hi]]",
     });
     expect(status).toBe(200);
+    expect(await isTyping("alice", id)).toBe(false);
     await reader.until("no typing", () => present(reader) === "alice+");
     expect((await setTyping("bob", id, true)).status).toBe(404);
     expect((await setTyping("alice", id, "yes")).status).toBe(400);
@@ -94,12 +102,19 @@ describe("presence in a session's event stream", () => {
     const id = await newSession("attached");
     const client = squadron.client("alice");
     const session = await client.resumeSession("attached", { onPermissionRequest: approveAll });
+    await httpOf(squadron).call("alice", "PUT", `/v1/sessions/${id}/participants/bob`, { role: "reader" });
+    await using bob = follow("bob", id);
+    await bob.until("alice is attached", () => present(bob) === "alice+ bob+");
     const { hosts } = squadron.node.gateway.services;
     const row = await squadron.node.gateway.services.store.sessions.byPublicId(id, "acme", "alice");
     const of = () => hosts.presence.of(row?.id ?? "", "alice").attached;
     expect(of()).toBe(true);
     await session.disconnect();
     await eventually(() => !of(), { what: "it is detached" });
+    await bob.until("alice has left", () => present(bob) === "alice bob+");
+    const again = await client.resumeSession("attached", { onPermissionRequest: approveAll });
+    await bob.until("alice is back", () => present(bob) === "alice+ bob+");
+    await again.disconnect();
     const saying = httpOf(squadron).call("alice", "POST", `/v1/sessions/${id}/messages`, {
       prompt: "[[hold alone]]",
     });

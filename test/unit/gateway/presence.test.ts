@@ -166,6 +166,22 @@ describe("presence", () => {
     expect(alice.told.slice(2)).toEqual(["alice+~", "alice+~ dora"]);
   });
 
+  it("tells a large room less often: not more than its share of bytes", async () => {
+    const { presence, follow, pass, state } = setUp();
+    state.participants = Array.from({ length: 500 }, (_, at) => part(`user-${at}`, "writer"));
+    const readers = Array.from({ length: 400 }, () => follow("user-0"));
+    await settle();
+    const bytes = 400 * 500 * '{"user":"user-100","role":"writer","attached":false,"typing":false},'.length;
+    for (let at = 0; at < 40; at++) {
+      presence.typing("s", `user-${at}`, true);
+      if (at % 10 === 0) presence.participantsChanged("s");
+      await pass(250);
+    }
+    const told = readers[0]?.told.length ?? 0;
+    expect(told).toBeGreaterThan(4);
+    expect(told).toBeLessThan(2 + 10_000 / (bytes / 10_000));
+  });
+
   it("reads participants again when it could not, and tells nobody of a session that is no more", async () => {
     const { follow, pass, state } = setUp();
     state.failures = 1;

@@ -1,4 +1,5 @@
 import type { Policy } from "../config/config.ts";
+import { SquadronError } from "../kernel/errors.ts";
 import { isObject, type JsonObject } from "../kernel/json.ts";
 import type { Turn } from "../sessions/turn.ts";
 import type { SessionRole, SessionRow } from "../store/store.ts";
@@ -89,6 +90,9 @@ export const createHostRequests = (options: {
     metrics,
   });
 
+  const mayNow: SessionRequests["mayAnswer"] = (request, who) =>
+    mayAnswer(request?.turn?.sender.principal, who, roleOf(who));
+
   return {
     open,
     shown: {
@@ -98,9 +102,14 @@ export const createHostRequests = (options: {
       find: open.find,
       hasEnded: open.hasEnded,
       takesFrom: open.takesFrom,
-      answer: open.answer,
+      answer: (id, by, give) =>
+        open.answer(id, by, async () => {
+          // It may have waited for another's answer.
+          if (mayNow(open.find(id), by)) return give();
+          throw new SquadronError("forbidden", "You may not answer this any more.");
+        }),
       ofPolicy: options.ofPolicy,
-      mayAnswer: (request, who) => mayAnswer(request?.turn?.sender.principal, who, roleOf(who)),
+      mayAnswer: mayNow,
     },
     answersFor,
     seen(event, audience, show) {

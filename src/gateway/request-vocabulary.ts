@@ -46,7 +46,8 @@ export interface SessionRequests {
   ofPolicy(id: unknown): boolean;
   /**
    * Lets `give` hand an answer to the runtime, one after the other; the first that is taken ends the question. False when
-   * it has ended otherwise, or its runtime has no use for it. Rejects as `give` does.
+   * it has ended otherwise, or its runtime has no use for it. Rejects as `give` does, and with `forbidden` when this user
+   * may not answer it any more.
    */
   answer(id: string, by: User, give: () => Promise<boolean>): Promise<boolean>;
 }

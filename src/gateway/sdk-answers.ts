@@ -1,3 +1,4 @@
+import { assertMayDecide, type Part } from "../policy/session-rights.ts";
 import { RawJson } from "../wire/peer.ts";
 import { wasTaken } from "./event-requests.ts";
 import type { GatewayServices } from "./gateway-services.ts";
@@ -14,6 +15,7 @@ export const answerOverSdk = async (
   { audit }: Pick<GatewayServices, "audit">,
   connection: Connection,
   { row, call, requests }: SessionHost,
+  part: Part,
   method: string,
   params: Readonly<Record<string, unknown>>,
 ): Promise<unknown> => {
@@ -30,6 +32,7 @@ export const answerOverSdk = async (
       });
     return refusal;
   }
+  if (method === "session.permissions.handlePendingPermissionRequest") assertMayDecide(part, params.result);
   if (request === undefined) return new RawJson((await call(method, params)).resultBytes());
   if (!requests.takesFrom(request, connection.id)) return refusal;
   let answer: unknown = refusal;

@@ -202,7 +202,8 @@ const callHeld = async (
   if (begins.has(entry.method) || (mayBegin(entry.method) && !reads)) services.admit();
   if (beginsTurn(entry.method)) await admitTurn(services, connection.principal, connection.policy.limits);
   if (services.requests.isForeign(rest.requestId, held.host.row.id)) return { success: false };
-  if (isAnswer(entry.method)) return answerOverSdk(services, connection, held.host, entry.method, rest);
+  if (isAnswer(entry.method))
+    return answerOverSdk(services, connection, held.host, held.part, entry.method, rest);
   if (entry.method === "sessions.fork") return forkSession(services, connection, held.host, rest);
   if (entry.method === "session.shell.exec") return services.shells.exec(connection, held.host, rest);
   const answer = special[entry.method];

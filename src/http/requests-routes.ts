@@ -157,7 +157,11 @@ export const requestsRoutes = (app: HttpApp, context: HttpContext): void => {
       const { principal } = callerOf(request);
       const note = (outcome: string, detail: string): void =>
         audit.record(principal, { action: "request.answer", target: row.publicId, outcome, detail });
-      const requests = hosts.find(row.id)?.requests;
+      const host = hosts.find(row.id);
+      // Another node may have given the user another role.
+      if (host !== undefined && host.access.partOf(principal)?.role !== row.role)
+        await hosts.partChanged(row.id, principal.user);
+      const requests = host?.requests;
       const asked = requests?.find(requestId);
       if (requests === undefined || asked?.kind === undefined) {
         if (requests?.hasEnded(requestId) === true) throw settled();

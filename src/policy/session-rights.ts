@@ -101,3 +101,15 @@ export const assertMayAsk = (part: Part, message: Readonly<Record<string, unknow
   if (Array.isArray(attachments) && !attachments.every(isBlob))
     throw roleForbids(part, "founder", "attaching anything but bytes (type blob)");
 };
+
+/** Decisions about what is asked and nothing else; all others become a part of what the session is resumed with. */
+const onceOnly: ReadonlySet<string> = new Set([
+  ...["approve-once", "approved", "reject", "user-not-available", "cancelled"],
+]);
+
+/** Throws `forbidden` when one who has not founded the session decides for longer than this once. */
+export const assertMayDecide = (part: Part, decision: unknown): void => {
+  const kind = isObject(decision) ? String(decision.kind) : "";
+  if (part.founder || onceOnly.has(kind) || kind.startsWith("denied-")) return;
+  throw roleForbids(part, "founder", "deciding for longer than this once");
+};

@@ -42,7 +42,8 @@ export interface FakeNode extends AsyncDisposable {
   hold(method: string): void;
   /** The call number `nth` of this method, from 0, as soon as it has come. */
   call(method: string, nth?: number): Promise<RuntimeCall>;
-  connect(link?: Partial<ClientLink>): Connection;
+  /** A client of Alice's, or of another user of her tenant. */
+  connect(link?: Partial<ClientLink>, user?: string): Connection;
   event(sessionId: string, type: string, data?: unknown): void;
   /** Every runtime dies: requests in flight are rejected, then the gateway is told. */
   crash(): void;
@@ -212,9 +213,9 @@ export const startFakeNode = async (policy: Partial<Policy> = {}): Promise<FakeN
       }
       throw new Error(`The runtime got no ${method}; it got ${calls.map((call) => call.method).join(", ")}.`);
     },
-    connect: (link = {}) =>
+    connect: (link = {}, user = "alice") =>
       gateway.connect(
-        { tenant: "acme", user: "alice", roles: ["user"] },
+        { tenant: "acme", user, roles: ["user"] },
         {
           kind: "sdk",
           notify: () => undefined,

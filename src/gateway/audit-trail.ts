@@ -4,7 +4,10 @@ import type { AuditEntry, Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 
 const flushAfterMs = 1000;
-const maxPending = 1000;
+/** Of calls that were refused: a client can make any number of them. */
+const maxRefused = 1000;
+/** With all else that was done, for which there is room however many calls are refused. */
+const maxPending = 2000;
 
 /** Writes who did what into the store, in batches; a flood of denied frames must not become a flood of disk writes. */
 export interface AuditTrail {
@@ -41,7 +44,7 @@ export const createAuditTrail = (options: { store: Store; clock: Clock; log: Log
 
   return {
     record({ tenant, user }, { action, target, outcome, detail }) {
-      if (pending.length >= maxPending) {
+      if (pending.length >= (action === "call" ? maxRefused : maxPending)) {
         dropped += 1;
         return;
       }

@@ -243,7 +243,7 @@ describe.each([
       expect(await everythingOf(squadron, victim)).toEqual(before);
       await eventually(
         async () => {
-          const audit = await squadron.node.store.audit.list({ limit: 1_000 });
+          const audit = await squadron.node.store.audit.list({ limit: 20_000 });
           const refused = audit.filter(({ user, outcome }) => user === "bob" && outcome === "forbidden");
           const actions = new Set(refused.map(({ action }) => action));
           return ["participant.grant", "participant.revoke", "invite.create", "invite.revoke"].every(

@@ -193,8 +193,9 @@ export const directoryMethods: Readonly<Record<string, LocalAnswer>> = {
     const row = await named(services, connection, params.sessionId);
     return row === undefined ? {} : { session: describe(row, connection.principal) };
   },
+  /** Whoever goes on where they were does not mean to talk into a session of somebody else, who may have used it last. */
   "session.getLastId": async (services, connection) => {
-    const [last] = await mine(services, connection);
+    const last = (await mine(services, connection)).find((row) => partIn(row, connection.principal).founder);
     return last === undefined ? {} : { sessionId: last.name };
   },
   "session.getForeground": async () => ({}),

@@ -42,7 +42,9 @@ export const manySessionsMethods: Readonly<Record<string, LocalAnswer>> = {
 
   "sessions.getLastForContext": async (services, connection, { context }) => {
     const wanted = isObject(context) ? context : {};
-    const sessions = await mine(services, connection);
+    const sessions = (await mine(services, connection)).filter(
+      (row) => partIn(row, connection.principal).founder,
+    );
     const best = sessions
       .map((row) => ({ row, score: likeness(describe(row, connection.principal), wanted) }))
       .reduce<{ row: OwnedSession; score: number } | undefined>(

@@ -158,9 +158,12 @@ export const hold = async (attachment: Attachment): Promise<void> => {
   const { connection, host, name } = attachment;
   host.access.assertPart(connection.principal);
   if (connection.open) {
+    const earlier = connection.attachments.get(name);
     // The order is that in which sessions were opened.
     connection.attachments.delete(name);
     connection.attachments.set(name, attachment);
+    // What had this name has another one by now.
+    if (earlier !== undefined && earlier.host !== host) await earlier.host.detach(earlier);
   } else await host.detach(attachment);
 };
 

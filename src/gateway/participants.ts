@@ -25,7 +25,10 @@ import { noLongerPart } from "./session-access.ts";
  * its promise resolves. Everything is audited, what is refused too. `session` is the session as its caller sees it.
  */
 export interface Participants {
-  /** By an owner. Rejects with `forbidden` when the founder is meant, and with `quota_exceeded`. */
+  /**
+   * By an owner. Rejects with `forbidden` when the founder is meant, with `quota_exceeded`, and with `invalid_request` for a
+   * name that could be one of the user's own: a program of theirs that makes a session of that name would find this one.
+   */
   grant(
     by: Principal,
     session: OwnedSession,
@@ -104,6 +107,13 @@ export const createParticipants = (services: {
   return {
     grant: (by, session, to) =>
       byOwner(by, session, { action: "participant.grant", detail: `${to.user}: ${to.role}` }, async () => {
+        const prefix = `${session.owner}~`;
+        if (to.name !== undefined && to.user !== by.user && !to.name.startsWith(prefix))
+          throw new SquadronError(
+            "invalid_request",
+            `The name under which you share a session with another user begins with ${prefix}; the user may give it another.`,
+            { details: { in: "body", field: "name" } },
+          );
         const granted = await store.participants.grant(session.id, to);
         switch (granted.kind) {
           case "granted":

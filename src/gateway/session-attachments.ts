@@ -86,6 +86,17 @@ export const createSessionAttachments = (options: {
     return attachment;
   };
 
+  /** What a failed opening had taken the place of, if its user still takes part, as what the user is now. */
+  const putBack = (attachment: Attachment | undefined): Attachment | undefined => {
+    const part = attachment && options.access.partOf(attachment.connection.principal);
+    if (attachment === undefined || part === undefined) return undefined;
+    attachment.role = part.role;
+    attachment.declarations = countedOf(attachment.offered, part);
+    attachments.push(attachment);
+    options.onMoved();
+    return attachment;
+  };
+
   const openAs = async (attachment: Attachment, opening: Opening, recorded: JsonObject): Promise<void> => {
     if (!attachment.founder) {
       await upstream.wake();
@@ -137,11 +148,7 @@ export const createSessionAttachments = (options: {
           upstream.held.saveMeanwhile();
           // Others may have begun to watch meanwhile.
           remove(attachment);
-          if (before.attachment !== undefined) {
-            attachments.push(before.attachment);
-            options.onMoved();
-          }
-          options.onLeft(attachment, before.attachment);
+          options.onLeft(attachment, putBack(before.attachment));
           recordWriter = before.recordWriter;
           throw error;
         } finally {

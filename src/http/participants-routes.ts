@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isPrincipalName, principalNameForm } from "../config/principal-name.ts";
 import type { Participant } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
@@ -18,7 +19,9 @@ const participant = z
   })
   .meta({ id: "Participant" });
 
-const participantParams = sessionParams.extend({ user: z.string().min(1).max(300) });
+const participantParams = sessionParams.extend({
+  user: z.string().refine(isPrincipalName, `It must be a user's name: ${principalNameForm}.`),
+});
 
 /** Who takes part in a session, and as what. */
 export const participantsRoutes = (app: HttpApp, context: HttpContext): void => {
@@ -64,7 +67,7 @@ export const participantsRoutes = (app: HttpApp, context: HttpContext): void => 
           name: name
             .optional()
             .describe(
-              "What the user calls the session, as the id for SDK clients; `founder~name` if absent, and with a number behind it if the user has one of that name",
+              "What the user calls the session, as the id for SDK clients: it begins with `founder~`, whatever it is then, and is `founder~name` if absent; with a number behind it if the user has one of that name",
             ),
         }),
         response: { 200: participant, ...failures },

@@ -85,6 +85,25 @@ describe("participants over HTTP", () => {
   });
 });
 
+it("nobody gets a foreign session under a name that a program of theirs would use", async () => {
+  const { id, name } = await found();
+  const mine = squadron.client("bob");
+  await mine.createSession({ sessionId: "bob-own", onPermissionRequest: approveAll });
+  const put = (user: string, body: unknown) =>
+    http.call("alice", "PUT", `/v1/sessions/${id}/participants/${user}`, body);
+  for (const squatted of ["bob-next", "alice", "bob~alice~x"])
+    expect(await put("bob", { role: "reader", name: squatted })).toMatchObject(
+      problem(400, "invalid_request"),
+    );
+  for (const user of ["%00", "b%0Ab", "b".repeat(129)])
+    expect(await put(user, { role: "reader" })).toMatchObject(problem(400, "invalid_request"));
+  expect((await put("bob", { role: "writer", name: "alice~the plan" })).status).toBe(200);
+  await squadron.client("alice").resumeSession(name, { onPermissionRequest: approveAll });
+  await http.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt: "[[echo the last use]]" });
+  expect((await mine.listSessions()).map(({ sessionId }) => sessionId)[0]).toBe("alice~the plan");
+  expect(await mine.getLastSessionId()).toBe("bob-own");
+});
+
 it("an unmodified SDK client attaches by its user's own name, and its messages are answered", async () => {
   const { id, name } = await found();
   await letBob(id, "writer");

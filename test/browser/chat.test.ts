@@ -25,6 +25,7 @@ beforeAll(async () => {
   const weather = webhookTool("weather", `${tools.url}/weather`, { needsPermission: true });
   squadron = await startTestNode({
     isolation: "shared",
+    allow: { tools: ["custom:*", "builtin:ask_user"] },
     policy: { httpSessions: { tools: [weather], mcpServers: {} } },
   });
   browser = await launchChromium();
@@ -164,6 +165,43 @@ describe("two people in one room", () => {
     await shot(bob, "settled");
     await bob.page.locator(".tool summary").first().click();
     await bob.page.locator(".tool").first().getByText("Rain until four").waitFor();
+    await leave(alice, bob);
+  });
+
+  it("are asked questions and given forms", async () => {
+    const { alice, bob, id } = await together();
+    await say(bob, '[[call ask_user {"question":"Which colour?","choices":["red","blue"]}]]');
+    const question = bob.page.getByRole("group", { name: "A question" });
+    await question.getByRole("button", { name: "red" }).waitFor();
+    await question.getByLabel("Your answer").fill("green");
+    await shot(bob, "question");
+    await question.getByRole("button", { name: "Answer" }).click();
+    await alice.page.getByRole("group", { name: "A question" }).getByText("Answered by bob").waitFor();
+    await agree([alice, bob], id, 2);
+    expect((await said(bob)).at(-1)).toContain("green");
+
+    const { body } = await httpOf(squadron).call("alice", "GET", `/v1/sessions/${id}`);
+    const session = await squadron.client("alice").resumeSession(String(body.name), {});
+    const form = session.rpc.ui.elicitation({
+      message: "How many?",
+      requestedSchema: {
+        type: "object",
+        properties: {
+          n: { type: "integer", title: "Number" },
+          colour: { type: "string", enum: ["red", "blue"] },
+        },
+        required: ["n"],
+      },
+    });
+    const asked = alice.page.getByRole("group", { name: "Something is to be filled in" });
+    await asked.getByLabel("Number").fill("3");
+    await asked.getByLabel("colour").selectOption("blue");
+    await shot(alice, "form");
+    expect(await bob.page.getByText("Waits for an owner").count()).toBe(1);
+    await asked.getByRole("button", { name: "Submit" }).click();
+    expect(await form).toMatchObject({ action: "accept", content: { n: 3, colour: "blue" } });
+    await asked.getByText("Answered by you").waitFor();
+    await session.disconnect();
     await leave(alice, bob);
   });
 

@@ -11,6 +11,9 @@ const mostBytes = 20 * 2 ** 20;
 /** The node forgets that somebody types after 10 s. */
 const typingEveryMs = 5_000;
 
+/** What was written and not sent, while the page is open: one looks elsewhere and comes back. */
+const drafts = new Map<string, string>();
+
 const bytesOf = ({ data }: Blob64): number => (data.length * 3) / 4;
 
 const readFile = (file: File): Promise<Blob64> =>
@@ -51,12 +54,17 @@ export const Composer = ({
   readonly onStop: () => void;
   readonly onSend: (prompt: string, files: readonly Blob64[]) => void;
 }) => {
-  const [draft, setDraft] = useState("");
+  const [draft, setDraft] = useState(drafts.get(session) ?? "");
   const [files, setFiles] = useState<readonly Blob64[]>([]);
   const [error, setError] = useState<string>();
   const box = useRef<HTMLTextAreaElement>(null);
   const chooser = useRef<HTMLInputElement>(null);
   const tellTyping = useTyping(session);
+
+  useEffect(() => {
+    if (draft === "") drafts.delete(session);
+    else drafts.set(session, draft);
+  }, [session, draft]);
 
   useEffect(() => {
     // Not on a phone, where it would open the keyboard.
@@ -75,6 +83,23 @@ export const Composer = ({
       setError(reason instanceof Error ? reason.message : texts.errors.unknown);
     }
   };
+
+  const dropped = useRef(add);
+  dropped.current = add;
+  useEffect(() => {
+    // Anywhere in the page: the browser would leave it to show the file.
+    const over = (event: DragEvent): void => event.preventDefault();
+    const drop = (event: DragEvent): void => {
+      event.preventDefault();
+      if (!readOnly) void dropped.current([...(event.dataTransfer?.files ?? [])]);
+    };
+    window.addEventListener("dragover", over);
+    window.addEventListener("drop", drop);
+    return () => {
+      window.removeEventListener("dragover", over);
+      window.removeEventListener("drop", drop);
+    };
+  }, [readOnly]);
 
   const send = (): void => {
     const prompt = draft.trim();
@@ -113,11 +138,6 @@ export const Composer = ({
       onSubmit={(event) => {
         event.preventDefault();
         send();
-      }}
-      onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => {
-        event.preventDefault();
-        void add([...event.dataTransfer.files]);
       }}
     >
       {files.length > 0 && (

@@ -2,7 +2,8 @@ import { type FormEvent, useId, useState } from "react";
 import { ApiError, type Me, messageOf } from "./api.ts";
 import { type Field, fieldsOf, valuesOf } from "./elicitation.ts";
 import { ChevronIcon, QuestionIcon } from "./icons.tsx";
-import { type Json, list, record, shown, text } from "./json.ts";
+import { type Json, list, text } from "./json.ts";
+import { permissionOf } from "./permission.ts";
 import type { Request } from "./room.ts";
 import { texts } from "./texts.ts";
 import { timeOf } from "./time.ts";
@@ -12,31 +13,21 @@ const words = texts.requests;
 type Answer = (answer: Json) => void;
 
 /** What is asked, in the runtime's own words, and the whole of it: nobody allows what they have not seen. */
-const Asked = ({ request }: { readonly request: Request }) => {
-  const { detail, kind } = request;
+const Asked = ({ request: { detail, kind } }: { readonly request: Request }) => {
   if (kind === "user_input") return <p>{text(detail.question)}</p>;
   if (kind === "elicitation") return <p>{text(detail.message)}</p>;
-  const asked = record(detail.permissionRequest ?? detail);
-  const name = text(asked.toolTitle) || text(asked.toolName) || text(asked.kind);
-  const what =
-    text(asked.fullCommandText) ||
-    text(asked.fileName) ||
-    text(asked.path) ||
-    text(asked.url) ||
-    shown(asked.args ?? asked.arguments);
-  const why = text(asked.intention) || text(asked.toolDescription);
+  const { name, why, what } = permissionOf(detail);
   return (
     <>
       <p>
-        <code>{name}</code>
-        {why !== "" && <> {why}</>}
+        <code>{name}</code> {why}
       </p>
-      {what !== "" && (
+      {what.map((one) => (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what is long is scrolled with the keyboard too
-        <pre className="tool-text" tabIndex={0}>
-          {what}
+        <pre key={one} className="tool-text" tabIndex={0}>
+          {one}
         </pre>
-      )}
+      ))}
     </>
   );
 };
@@ -213,7 +204,7 @@ const Settled = ({ request, me }: { readonly request: Request; readonly me: Me }
     <summary>
       <ChevronIcon />
       <QuestionIcon />
-      <span className="request-title">{words.titles[request.kind]}</span>
+      <span className="request-title">{words.settled[request.kind]}</span>
       <span className="tool-state">{settledText(request, me)}</span>
     </summary>
     <div className="tool-inside">

@@ -3,6 +3,7 @@ import { api, type Me, messageOf, type Session } from "./api.ts";
 import { Composer } from "./composer.tsx";
 import { ConfirmDialog, RenameDialog } from "./dialogs.tsx";
 import { DownIcon } from "./icons.tsx";
+import type { Json } from "./json.ts";
 import { titleOf } from "./names.ts";
 import { pendingOf } from "./outbox.ts";
 import { PendingMessage } from "./pending-message.tsx";
@@ -23,6 +24,17 @@ const endingOf = (stream: Extract<StreamState, { kind: "ended" }>): string => {
   if (stream.code === "session_deleted") return texts.connection.deleted;
   if (stream.code === "session_not_found" || stream.code === "forbidden") return texts.connection.gone;
   return texts.connection.ended(stream.detail);
+};
+
+/** The answer of the turn that has just ended; not the one with which the history ends when the room is opened. */
+const useSpoken = (runningId: string | undefined, answer: string | undefined): string | undefined => {
+  const before = useRef(runningId);
+  const [spoken, setSpoken] = useState<string>();
+  useEffect(() => {
+    if (before.current !== undefined && before.current !== runningId) setSpoken(answer);
+    before.current = runningId;
+  }, [runningId, answer]);
+  return spoken;
 };
 
 /** Says finished answers to those who cannot see them: once each, and not word for word while they stream. */
@@ -79,12 +91,14 @@ export const RoomView = (props: {
   const role = session?.role ?? "reader";
   const typing = room.present.filter((one) => one.typing && one.user !== me.user).map(({ user }) => user);
   const lastAnswer = room.facts.findLast((fact) => fact.kind === "assistant" && fact.content !== "");
-  const spoken = running === undefined && lastAnswer?.kind === "assistant" ? lastAnswer.content : undefined;
+  const spoken = useSpoken(running?.id, lastAnswer?.kind === "assistant" ? lastAnswer.content : undefined);
 
   const ended = stream.kind === "ended" ? stream.code : undefined;
   useEffect(() => {
     if (ended === "unauthenticated") onSignedOut();
   }, [ended, onSignedOut]);
+
+  const answer = useCallback((request: string, given: Json) => api.answer(id, request, given), [id]);
 
   const runningId = running?.id;
   const known = useRef(false);
@@ -158,12 +172,7 @@ export const RoomView = (props: {
                 <p>{role === "reader" ? texts.room.emptyReaderHint : texts.room.emptyHint}</p>
               </div>
             )}
-            <Timeline
-              items={items}
-              me={me}
-              isOwner={role === "owner"}
-              onAnswer={(request, answer) => api.answer(id, request, answer)}
-            />
+            <Timeline items={items} me={me} isOwner={role === "owner"} onAnswer={answer} />
             {pending.map((one) => (
               <PendingMessage
                 key={one.key}

@@ -151,13 +151,14 @@ const rewound = (room: Room, to: string): Room => {
   return { ...room, facts, ids: new Set(facts.map(({ id }) => id)), growing: [] };
 };
 
-const withFact = (room: Room, fact: Fact): Room => {
-  if (room.ids.has(fact.id)) return room;
+const withFacts = (room: Room, facts: readonly Fact[]): Room => {
+  const ids = new Set(room.ids);
+  const fresh = facts.filter(({ id }) => !ids.has(id) && ids.add(id));
+  if (fresh.length === 0) return room;
+  const finished = new Set(fresh.flatMap((fact) => (fact.kind === "assistant" ? [fact.messageId] : [])));
   const growing =
-    fact.kind === "assistant"
-      ? room.growing.filter(({ messageId }) => messageId !== fact.messageId)
-      : room.growing;
-  return { ...room, facts: [...room.facts, fact], ids: new Set(room.ids).add(fact.id), growing };
+    finished.size === 0 ? room.growing : room.growing.filter(({ messageId }) => !finished.has(messageId));
+  return { ...room, facts: [...room.facts, ...fresh], ids, growing };
 };
 
 const grown = (growing: readonly Growing[], messageId: string, more: string): readonly Growing[] =>
@@ -202,15 +203,28 @@ const readPresent = (value: unknown): Present => {
   return { user: text(user), role: text(role), attached: attached === true, typing: typing === true };
 };
 
-const received = (room: Room, { name, event }: StreamEvent): Room => {
-  if (name === "stream.opened") return { ...room, opened: true };
-  if (name === "stream.rewind") return rewound(room, text(event.to));
-  const fact = factOf(name, event);
-  return fact === undefined ? heard(room, name, record(event.data)) : withFact(room, fact);
+/** The room after these events. Those of the history are taken together where they stand together: there may be thousands. */
+export const receive = (room: Room, events: readonly StreamEvent[]): Room => {
+  let now = room;
+  let facts: Fact[] = [];
+  const take = (): void => {
+    if (facts.length > 0) now = withFacts(now, facts);
+    facts = [];
+  };
+  for (const { name, event } of events) {
+    const fact = name === "stream.rewind" ? undefined : factOf(name, event);
+    if (fact !== undefined) {
+      facts.push(fact);
+      continue;
+    }
+    take();
+    if (name === "stream.opened") now = { ...now, opened: true };
+    else if (name === "stream.rewind") now = rewound(now, text(event.to));
+    else now = heard(now, name, record(event.data));
+  }
+  take();
+  return now;
 };
-
-/** The room after these events. */
-export const receive = (room: Room, events: readonly StreamEvent[]): Room => events.reduce(received, room);
 
 /** The room with what was asked for: it may be older or newer than what the stream has told. */
 export const withSnapshot = (room: Room, { turns, requests, openBefore }: Snapshot): Room => {

@@ -65,7 +65,7 @@ const Message = ({ item, me }: { readonly item: Extract<Item, { kind: "message" 
   </article>
 );
 
-const ItemView = ({ item, me, isOwner, onAnswer }: Shared & { readonly item: Item }) => {
+const ItemView = memo(({ item, me, isOwner, onAnswer }: Shared & { readonly item: Item }) => {
   switch (item.kind) {
     case "message":
       return <Message item={item} me={me} />;
@@ -85,7 +85,7 @@ const ItemView = ({ item, me, isOwner, onAnswer }: Shared & { readonly item: Ite
     case "ending":
       return <Ending turn={item.turn} />;
   }
-};
+});
 
 export const Timeline = ({ items, ...shared }: Shared & { readonly items: readonly Item[] }) =>
   items.map((item) => <ItemView key={item.key} item={item} {...shared} />);

@@ -37,6 +37,26 @@ const callOf = (
   return { callId, name, args, state: result.ok ? "done" : "failed", result: result.result };
 };
 
+/** Each fact's item is made once, so that what has not changed is not drawn again. */
+const made = new WeakMap<Fact, Item>();
+
+const itemOf = (fact: Extract<Fact, { kind: "user" | "assistant" }>): Item => {
+  const before = made.get(fact);
+  if (before !== undefined) return before;
+  const item: Item =
+    fact.kind === "assistant"
+      ? { kind: "answer", key: `answer-${fact.messageId}`, content: fact.content, grows: false }
+      : messageOf(fact);
+  made.set(fact, item);
+  return item;
+};
+
+const messageOf = ({ id, kind: _, ...message }: Extract<Fact, { kind: "user" }>): Item => ({
+  kind: "message",
+  key: id,
+  ...message,
+});
+
 /** Ends that need no word: the answer says enough. */
 const endingOf = (turn: Turn | undefined): Turn | undefined =>
   turn === undefined || !hasEnded(turn) || turn.state === "completed" ? undefined : turn;
@@ -70,9 +90,8 @@ export const timelineOf = (
     switch (fact.kind) {
       case "user": {
         endTurn();
-        const { id, kind: _, ...message } = fact;
         turnId = fact.turnId;
-        items.push({ kind: "message", key: id, ...message });
+        items.push(itemOf(fact));
         break;
       }
       case "assistant":

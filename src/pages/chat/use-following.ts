@@ -12,18 +12,34 @@ const isAtEnd = ({ scrollHeight, scrollTop, clientHeight }: HTMLElement): boolea
  */
 export const useFollowing = (scroller: RefObject<HTMLElement | null>, content: unknown, count: number) => {
   const following = useRef(true);
+  /** Where the element stood when it was last looked at. */
+  const top = useRef(0);
   const [missed, setMissed] = useState(false);
+
+  const goToEnd = useCallback((element: HTMLElement) => {
+    element.scrollTop = element.scrollHeight;
+    top.current = element.scrollTop;
+  }, []);
+
+  /** Follows, unless the reader has just begun to scroll up, which the browser will tell only later. */
+  const follow = useCallback(
+    (element: HTMLElement) => {
+      if (element.scrollTop < top.current - 1 && !isAtEnd(element)) following.current = false;
+      if (following.current) goToEnd(element);
+    },
+    [goToEnd],
+  );
 
   const toEnd = useCallback(() => {
     following.current = true;
     setMissed(false);
-    const element = scroller.current;
-    if (element !== null) element.scrollTop = element.scrollHeight;
-  }, [scroller]);
+    if (scroller.current !== null) goToEnd(scroller.current);
+  }, [scroller, goToEnd]);
 
   const onScroll = useCallback(() => {
     const element = scroller.current;
     if (element === null) return;
+    top.current = element.scrollTop;
     following.current = isAtEnd(element);
     if (following.current) setMissed(false);
   }, [scroller]);
@@ -32,17 +48,15 @@ export const useFollowing = (scroller: RefObject<HTMLElement | null>, content: u
   useLayoutEffect(() => {
     const element = scroller.current;
     if (element === null) return;
-    if (following.current) element.scrollTop = element.scrollHeight;
-    else if (!isAtEnd(element)) setMissed(true);
-  }, [scroller, content, count]);
+    follow(element);
+    if (!following.current && !isAtEnd(element)) setMissed(true);
+  }, [scroller, content, count, follow]);
 
-  // The window, the message box or a picture of the page has another size now.
+  // The window, the message box or a part of the conversation has another size now.
   useEffect(() => {
     const element = scroller.current;
     if (element === null) return;
-    const observer = new ResizeObserver(() => {
-      if (following.current) element.scrollTop = element.scrollHeight;
-    });
+    const observer = new ResizeObserver(() => follow(element));
     observer.observe(element);
     if (element.firstElementChild !== null) observer.observe(element.firstElementChild);
     // What the reader unfolds grows below the place where it is.
@@ -54,7 +68,7 @@ export const useFollowing = (scroller: RefObject<HTMLElement | null>, content: u
       observer.disconnect();
       element.removeEventListener("click", unfold);
     };
-  }, [scroller]);
+  }, [scroller, follow]);
 
   return { missed, onScroll, toEnd };
 };

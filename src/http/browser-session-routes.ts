@@ -42,16 +42,21 @@ export const browserSessionRoutes = (app: HttpApp, { identity, gateway, clock }:
     },
     async (request, reply) => {
       fromOwnPage(request);
-      attempts.check(request.ip);
+      attempts.begin(request.ip);
       const signIn = async () => {
         try {
           return await identity.signIn(request.body.key);
         } catch (error) {
-          if (error instanceof SquadronError && error.code === "unauthenticated") attempts.failed(request.ip);
+          if (!(error instanceof SquadronError && error.code === "unauthenticated"))
+            attempts.giveBack(request.ip);
           throw error;
         }
       };
       const { token, caller } = await signIn();
+      attempts.giveBack(request.ip);
+      // The browser has one cookie: whom it was signed in as before it is no more.
+      const former = browserToken(request);
+      if (former !== undefined) await identity.signOut(former);
       gateway.services.audit.record(caller.principal, {
         action: "browser.sign-in",
         target: caller.keyId,

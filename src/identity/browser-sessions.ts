@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import type { Clock } from "../kernel/clock.ts";
 import { Secret } from "../kernel/secret.ts";
 import type { BrowserSessionRow, Store } from "../store/store.ts";
@@ -8,6 +9,8 @@ const prefix = "sqd_web_";
 /** How long a browser stays signed in, in milliseconds from its sign-in. */
 export const browserSessionMs = 14 * 86_400_000;
 const mostOfOneUser = 20;
+/** Ends to remember: one needs to be known only as long as a request takes from its recognition on. */
+const remembered = 1_000;
 
 const hashText = (token: string): string => hashOf(token).toString("hex");
 
@@ -38,7 +41,12 @@ export interface BrowserSessions {
   find(token: string): Promise<BrowserSession | undefined>;
   /** Signs out: what `follow`s it is told. */
   end(hash: string): Promise<void>;
-  /** Calls back when the session ends, in this process or by its time; the returned function ends that. */
+  /** Is the browser signed out by now, in whatever process, or is its time over? */
+  isOver(session: Pick<BrowserSession, "hash" | "expiresAt">): Promise<boolean>;
+  /**
+   * Calls back when the session ends, in this process or by its time, at once if it has ended already; the returned
+   * function ends that.
+   */
   follow(session: Pick<BrowserSession, "hash" | "expiresAt">, onEnd: () => void): () => void;
 }
 
@@ -48,12 +56,17 @@ export const createBrowserSessions = (options: {
 }): BrowserSessions => {
   const { store, clock } = options;
   const followers = new Map<string, Set<() => void>>();
+  const ended = new LRUCache<string, true>({ max: remembered });
+
+  const tell = (hash: string): void => {
+    for (const told of [...(followers.get(hash) ?? [])]) told();
+  };
 
   return {
     async open(key, { tenant, user }) {
       const token = `${prefix}${randomBytes(32).toString("base64url")}`;
       const createdAt = clock.now();
-      await store.browserSessions.insert(
+      const removed = await store.browserSessions.insert(
         {
           hash: hashText(token),
           keyId: key.id,
@@ -65,6 +78,10 @@ export const createBrowserSessions = (options: {
         },
         mostOfOneUser,
       );
+      for (const hash of removed) {
+        ended.set(hash, true);
+        tell(hash);
+      }
       return new Secret(token);
     },
     async find(token) {
@@ -75,10 +92,16 @@ export const createBrowserSessions = (options: {
       return { keyId, hash, expiresAt, isOf: (keyHash) => proofOf(token, keyHash) === keyProof };
     },
     async end(hash) {
-      await store.browserSessions.remove(hash);
-      for (const told of followers.get(hash) ?? []) told();
+      if (await store.browserSessions.remove(hash)) ended.set(hash, true);
+      tell(hash);
     },
+    isOver: async ({ hash, expiresAt }) =>
+      expiresAt <= clock.now() || (await store.browserSessions.byHash(hash)) === undefined,
     follow({ hash, expiresAt }, onEnd) {
+      if (ended.has(hash)) {
+        onEnd();
+        return () => undefined;
+      }
       const all = followers.get(hash) ?? new Set();
       followers.set(hash, all.add(onEnd));
       const cancel = clock.after(Math.max(0, expiresAt - clock.now()), onEnd);

@@ -35,8 +35,8 @@ export interface Identity {
   /** A ticket for the event stream of this session, see `StreamTickets`. Throws `rate_limited` when too many are out. */
   streamTicket(caller: Authenticated, session: string): Secret;
   /**
-   * Whose ticket for this session's stream it is. Rejects with `unauthenticated` when it is none, is not good any more, or
-   * the key with which it was got has been revoked; with `store_unavailable` as above.
+   * Whose ticket for this session's stream it is. Rejects with `unauthenticated` when it is none, is not good any more, the
+   * key with which it was got has been revoked, or the browser is signed out; with `store_unavailable` as above.
    */
   openStream(ticket: string, session: string, onReplaced: () => void): Promise<OpenTicket>;
 }
@@ -126,14 +126,20 @@ export const createIdentity = (options: {
           "unauthenticated",
           "The ticket is not good for this stream any more; get a new one.",
         );
+      const { keyId, browserSession } = opened.caller;
       try {
-        if (!(await isRevoked(opened.caller.keyId))) return opened;
+        if (await isRevoked(keyId))
+          throw new SquadronError(
+            "unauthenticated",
+            "The key with which this ticket was got has been revoked.",
+          );
+        if (browserSession !== undefined && (await browserSessions.isOver(browserSession)))
+          throw new SquadronError("unauthenticated", "The browser is not signed in any more.");
+        return opened;
       } catch (error) {
         opened.close();
         throw error;
       }
-      opened.close();
-      throw new SquadronError("unauthenticated", "The key with which this ticket was got has been revoked.");
     },
     async authenticate(token) {
       if (token !== undefined && token !== "" && token.length <= maxTokenLength) {

@@ -50,8 +50,8 @@ export interface BrowserSessionRow {
 }
 
 export interface BrowserSessionStore {
-  /** Of one user's the newest `most` stay, this one among them; the others are removed. */
-  insert(row: BrowserSessionRow, most: number): Promise<void>;
+  /** Of one user's the newest `most` stay, this one among them; the hashes of the others, which are removed. */
+  insert(row: BrowserSessionRow, most: number): Promise<readonly string[]>;
   byHash(hash: string): Promise<BrowserSessionRow | undefined>;
   /** False if there is none. */
   remove(hash: string): Promise<boolean>;

@@ -31,8 +31,10 @@ export const browserSessionsContract = (here: Here): void => {
       const { store } = here();
       await store.browserSessions.insert(row({ hash: "bob", user: "bob", createdAt: 1 }), 3);
       await store.browserSessions.insert(row({ hash: "other", tenant: "globex", createdAt: 1 }), 3);
+      const removed: string[] = [];
       for (let at = 1; at <= 5; at++)
-        await store.browserSessions.insert(row({ hash: `${at}`, createdAt: at }), 3);
+        removed.push(...(await store.browserSessions.insert(row({ hash: `${at}`, createdAt: at }), 3)));
+      expect(removed).toEqual(["1", "2"]);
       const found = async (hash: string) => (await store.browserSessions.byHash(hash)) !== undefined;
       const all = ["1", "2", "3", "4", "5", "bob", "other"];
       expect(await Promise.all(all.map(found))).toEqual([false, false, true, true, true, true, true]);

@@ -7,11 +7,12 @@ export const browserSessionsIn = (database: Database): BrowserSessionStore => ({
   insert: (row, most) =>
     database.transaction(async (db) => {
       const { tenant, user } = row;
-      await sql`
+      const removed = await sql<{ readonly hash: string }>`
         delete from browser_sessions where hash in (
           select hash from browser_sessions where tenant = ${tenant} and user = ${user}
-          order by created_at desc, hash limit -1 offset ${most - 1})`.execute(db);
+          order by created_at desc, hash limit -1 offset ${most - 1}) returning hash`.execute(db);
       await db.insertInto("browserSessions").values(row).execute();
+      return removed.rows.map(({ hash }) => hash);
     }),
 
   byHash: (hash) =>

@@ -88,6 +88,27 @@ describe("browser sessions", () => {
     await expect(door.authenticateBrowser(one.token.reveal())).rejects.toMatchObject(unauthenticated);
   });
 
+  it("end when the user has too many, and tell so at once to who follows them too late", async () => {
+    const door = identity(keyOf("alice"));
+    const oldest = await door.authenticateBrowser((await door.signIn("alice-key")).token.reveal());
+    let told = 0;
+    door.whenSignedOut(oldest, () => told++);
+    for (let at = 0; at < 19; at++) {
+      clock.advance(1);
+      await door.signIn("alice-key");
+    }
+    expect(told).toBe(0);
+    clock.advance(1);
+    const last = (await door.signIn("alice-key")).token.reveal();
+    expect(told).toBe(1);
+    door.whenSignedOut(oldest, () => told++);
+    expect(told).toBe(2);
+    const caller = await door.authenticateBrowser(last);
+    await door.signOut(last);
+    door.whenSignedOut(caller, () => told++);
+    expect(told).toBe(3);
+  });
+
   it("are opened with a key, and with nothing else", async () => {
     const door = identity(keyOf("alice"));
     const web = (await door.signIn("alice-key")).token.reveal();

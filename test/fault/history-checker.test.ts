@@ -148,6 +148,10 @@ describe("the history checker", () => {
     const second = answered(2, answerTo("m2", 1));
     expect(kinds(good({ attempts: [first, second] }, { said }))).toEqual(["order"]);
     expect(kinds(good({ attempts: [first, { ...second, steered: true }] }, { said }))).toEqual([]);
+    const other = { ...second, user: "bob" };
+    expect(kinds(good({ attempts: [first, other] }, { said }))).toEqual([]);
+    const early = { ...first, settledAt: other.sentAt - 1 };
+    expect(kinds(good({ attempts: [early, other] }, { said }))).toContain("order");
     const refused = attempt(2, { kind: "refused", code: "draining", retryAfterMs: 1 }, { takenAt: 2_050 });
     expect(kinds(good({ attempts: [answered(1), refused] }, { said: pair(1), rows: [row(1)] }))).toEqual([
       "promise_broken",

@@ -174,24 +174,31 @@ const checkPresence = (attempt: Attempt, found: readonly Exchange[], report: Rep
   }
 };
 
-/** From then on a message's place is before all that are sent later. */
-const placedAt = ({ outcome, takenAt, settledAt }: Attempt): number =>
-  takenAt ?? (outcome.kind === "answered" ? settledAt : Number.POSITIVE_INFINITY);
+const answeredAt = ({ outcome, settledAt }: Attempt): number =>
+  outcome.kind === "answered" ? settledAt : Number.POSITIVE_INFINITY;
 
-/** What was taken or answered before something else was sent stands before it. */
+const later = (one: Attempt | undefined, other: Attempt): Attempt =>
+  one === undefined || other.sentAt > one.sentAt ? other : one;
+
+/**
+ * What was answered before something else was sent stands before it, and what was taken before its user sent something
+ * else: users are served by turns.
+ */
 const checkOrder = (exchanges: readonly Exchange[], report: Report): void => {
   let latest: Attempt | undefined;
+  const latestOf = new Map<string | undefined, Attempt>();
+  const check = (attempt: Attempt, placedAt: number, after: Attempt | undefined): boolean => {
+    if (after === undefined || placedAt >= after.sentAt) return true;
+    report("order", attempt.marker, `It stands after ${after.marker}, which was sent when it had its place.`);
+    return false;
+  };
   for (const { attempt } of exchanges) {
     if (attempt === undefined) continue;
-    if (latest !== undefined && placedAt(attempt) < latest.sentAt) {
-      report(
-        "order",
-        attempt.marker,
-        `It stands after ${latest.marker}, which was sent when it had its place.`,
-      );
-    }
+    const { user, takenAt = Number.POSITIVE_INFINITY } = attempt;
+    if (check(attempt, answeredAt(attempt), latest)) check(attempt, takenAt, latestOf.get(user));
     if (attempt.steered === true) continue;
-    if (latest === undefined || attempt.sentAt > latest.sentAt) latest = attempt;
+    latest = later(latest, attempt);
+    latestOf.set(user, later(latestOf.get(user), attempt));
   }
 };
 

@@ -32,7 +32,7 @@ const answerOf = async (response: Dispatcher.ResponseData): Promise<Answer> => {
 };
 
 /** What a turn as a fact tells its sender; undefined when it has not ended. */
-const endOf = ({ id, state, content, reason }: Body): Outcome | undefined => {
+export const endOf = ({ id, state, content, reason }: Body): Outcome | undefined => {
   switch (state) {
     case "queued":
     case "running":
@@ -42,6 +42,13 @@ const endOf = ({ id, state, content, reason }: Body): Outcome | undefined => {
     default:
       return outcomeOf(`turn_${state}`, String(reason));
   }
+};
+
+/** What an answer to a message tells its sender. */
+export const toldBy = ({ status, body, retryAfterMs }: Answer): Outcome => {
+  if (status === 200) return { kind: "answered", content: String(body.content), turnId: String(body.turnId) };
+  if (typeof body.code === "string") return outcomeOf(body.code, String(body.detail), retryAfterMs);
+  return { kind: "failed", code: `http ${status}`, message: JSON.stringify(body) };
 };
 
 /** A program that speaks HTTP, a connection per request. */
@@ -96,13 +103,6 @@ export const createHttpActor = (options: ActorOptions): Actor => {
     return id;
   };
 
-  const told = ({ status, body, retryAfterMs }: Answer): Outcome => {
-    if (status === 200)
-      return { kind: "answered", content: String(body.content), turnId: String(body.turnId) };
-    if (typeof body.code === "string") return outcomeOf(body.code, String(body.detail), retryAfterMs);
-    return { kind: "failed", code: `http ${status}`, message: JSON.stringify(body) };
-  };
-
   /** Asks until the turn has ended, also through cuts and restarts of the node: what was promised runs. */
   const follow = async (turn: string): Promise<Outcome> => {
     const end = world.now() + hangMs;
@@ -110,7 +110,7 @@ export const createHttpActor = (options: ActorOptions): Actor => {
       const asked = await settle(call(turn), hangMs);
       if (asked.kind === "ok" && asked.value.status !== 503) {
         const { status, body } = asked.value;
-        const ended = status === 200 ? endOf(body) : told(asked.value);
+        const ended = status === 200 ? endOf(body) : toldBy(asked.value);
         if (ended !== undefined) return ended;
       }
       await sleep(pollEveryMs);
@@ -149,14 +149,14 @@ export const createHttpActor = (options: ActorOptions): Actor => {
   const ask = async (messages: string, body: Body): Promise<Outcome> => {
     const settled = await settle(call(messages, body), hangMs);
     if (settled.kind === "hung") return settled;
-    return settled.kind === "error" ? failureOf(settled.error) : told(settled.value);
+    return settled.kind === "error" ? failureOf(settled.error) : toldBy(settled.value);
   };
 
   const askThenPoll = async (session: string, body: Body, manner: Manner): Promise<Outcome> => {
     const settled = await settle(call(`${session}/messages?wait=false`, body), hangMs);
     if (settled.kind === "hung") return settled;
     if (settled.kind === "error") return failureOf(settled.error);
-    if (settled.value.status !== 202) return told(settled.value);
+    if (settled.value.status !== 202) return toldBy(settled.value);
     manner.onTaken?.();
     return followEnding(`${session}/turns/${settled.value.body.turnId}`, manner);
   };
@@ -198,7 +198,7 @@ export const createHttpActor = (options: ActorOptions): Actor => {
     const settled = await settle(send(`${session}/messages`, body, headers), hangMs);
     if (settled.kind === "hung") return settled;
     if (settled.kind === "error") return failureOf(settled.error);
-    if (settled.value.statusCode !== 200) return told(await answerOf(settled.value));
+    if (settled.value.statusCode !== 200) return toldBy(await answerOf(settled.value));
     let turn: string | undefined;
     let stay = (): void => undefined;
     const read = readTurn(settled.value.body, (turnId) => {

@@ -1,5 +1,8 @@
 /** What clients did and saw, and what was done to the node meanwhile. Times are milliseconds of one monotonic clock. */
 
+/** The way by which a client comes. */
+export type Door = "sdk" | "http" | "browser";
+
 /** How a client was told that its message ended. */
 export type Outcome =
   | { readonly kind: "answered"; readonly content: string; readonly turnId: string | undefined }
@@ -18,7 +21,9 @@ export interface Attempt {
   /** Unique; the prompt begins with it, and an answer repeats it. */
   readonly marker: string;
   readonly client: string;
-  readonly door: "sdk" | "http";
+  /** Whose it is, where a session has messages of several users. */
+  readonly user?: string;
+  readonly door: Door;
   readonly session: string;
   /** Must the answer tell what was said before? */
   readonly recalls: boolean;

@@ -1,7 +1,7 @@
 import { eventually } from "../support/wait.ts";
 import type { Actor, Manner } from "./actor.ts";
 import { createHttpActor } from "./http-actor.ts";
-import { type Attempt, createJournal, type Journal, type Outcome, tally } from "./journal.ts";
+import { type Attempt, createJournal, type Door, type Journal, type Outcome, tally } from "./journal.ts";
 import { beforeRetry, runOn } from "./pause.ts";
 import { createRandom, type Random } from "./random.ts";
 import { createSdkActor } from "./sdk-actor.ts";
@@ -44,7 +44,8 @@ export interface Load {
 export const attempt = async (options: {
   readonly actor: Actor;
   readonly client: string;
-  readonly door: "sdk" | "http";
+  readonly user?: string;
+  readonly door: Door;
   readonly session: string;
   readonly manner: Manner;
   readonly marker: string;
@@ -66,6 +67,7 @@ export const attempt = async (options: {
   const told: Attempt = { marker, client, door, session, recalls, sentAt, settledAt, outcome };
   journal.attempts.push({
     ...told,
+    ...(options.user !== undefined && { user: options.user }),
     ...(takenAt !== undefined && { takenAt }),
     ...(manner.steer === true && { steered: true }),
   });

@@ -1,9 +1,11 @@
 import { writeFileSync } from "node:fs";
-import type { Actor, Manner } from "../actor.ts";
+import { launchChromium } from "../../browser/harness.ts";
+import type { Actor, ActorOptions, Manner } from "../actor.ts";
+import { createBrowserActor } from "../browser-actor.ts";
 import { closingRound, collectEvidence } from "../evidence.ts";
 import { findViolations } from "../history-checker.ts";
 import { createHttpActor } from "../http-actor.ts";
-import { type Attempt, createJournal, type Journal, tally } from "../journal.ts";
+import { type Attempt, createJournal, type Door, type Journal, tally } from "../journal.ts";
 import { attempt, type LoadSession } from "../load.ts";
 import { admit, wrongSenders } from "../participants.ts";
 import { runOn } from "../pause.ts";
@@ -22,9 +24,15 @@ const cutPercent = 12;
 const killPercent = 7;
 const forms = ["whole", "events", "poll"] as const;
 
+/** All that one user has are programs; of many people some sit at browsers. */
+const doorsOf = {
+  "one user": ["sdk", "http"],
+  "many users": ["sdk", "http", "sdk", "http", "browser"],
+} as const satisfies Record<string, readonly Door[]>;
+
 interface Caller {
   readonly name: string;
-  readonly door: "sdk" | "http";
+  readonly door: Door;
   readonly user: User;
   readonly actor: Actor;
 }
@@ -74,8 +82,16 @@ const together =
     const sessions = [session];
     const journal = createJournal();
     const random = createRandom(seed);
+    await using chromium = people === "one user" ? undefined : await launchChromium();
+    const doors = doorsOf[people];
+    const actorOf = (door: Door, given: ActorOptions): Actor => {
+      if (door === "sdk") return createSdkActor(given);
+      return door === "browser" && chromium !== undefined
+        ? createBrowserActor({ ...given, browser: chromium })
+        : createHttpActor(given);
+    };
     const callers = Array.from({ length: clients }, (_, index): Caller => {
-      const door = index % 2 === 0 ? "sdk" : "http";
+      const door = doors[index % doors.length] ?? "http";
       const name = `${door}${index}`;
       const own = everybody[index % everybody.length] ?? user;
       const options = { name, user: own, world, journal, hangMs, existing: session.name };
@@ -83,13 +99,14 @@ const together =
         name,
         door,
         user: own,
-        actor: door === "sdk" ? createSdkActor(options) : createHttpActor(options),
+        actor: actorOf(door, options),
       };
     });
-    const send = ({ name, door, actor }: Caller, number: number, own: Random, manner: Manner) =>
+    const send = ({ name, door, user: whose, actor }: Caller, number: number, own: Random, manner: Manner) =>
       attempt({
         actor,
         client: name,
+        user: whose.user,
         door,
         session: session.name,
         manner,

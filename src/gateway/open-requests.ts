@@ -61,7 +61,7 @@ export interface OpenRequests
 }
 
 /** More at once are answered as if nobody had in time. A model rarely calls more tools at once than a person has fingers. */
-const maxOpen = 1_000;
+const maxOpen = 200;
 const maxRemembered = 1_000;
 
 interface Entry {

@@ -1,8 +1,8 @@
 import { isObject, type Json } from "../kernel/json.ts";
 
 /** Characters of all texts in one detail; more is cut off. A diff or a tool's arguments can be as large as a frame. */
-const maxText = 256 * 1024;
-const maxItems = 10_000;
+const maxText = 64 * 1024;
+const maxItems = 5_000;
 
 /** What a runtime says of its question, cut to a size that can be kept and told. */
 export const boundedDetail = (detail: unknown): Json => {

@@ -343,6 +343,24 @@ describe("when who was asked has gone", () => {
     expect(JSON.stringify(body)).toMatch(kind === "permission" ? /Created file/ : /User responded: green/);
   });
 
+  it("or may only read by now: an owner's client is asked, and heard", async () => {
+    const id = await found();
+    await letIn(id, "bob", "writer");
+    const [alices, bobs] = [handlers(), handlers()];
+    await squadron.client("alice").resumeSession(await nameOf("alice", id), alices.config);
+    const bob = await squadron.client("bob").resumeSession(await nameOf("bob", id), bobs.config);
+    const turn = said(bob.sendAndWait({ prompt: create("lowered.txt") }));
+    await asked("alice", id);
+    await eventually(() => bobs.calls.length === 1 && alices.calls.length === 1, {
+      what: "both have seen it",
+    });
+    await letIn(id, "bob", "reader");
+    await eventually(() => alices.calls.length === 2, { what: "the owner's client is asked" });
+    bobs.calls[0]?.({ kind: "reject" });
+    alices.calls[1]?.({ kind: "approve-once" });
+    expect(await turn).toMatch(/^create said: Created/);
+  });
+
   it.each([
     ["user_input", askUser, { answer: "blue" }],
     ["permission", create("killed.txt"), { decision: "allow" }],

@@ -160,9 +160,9 @@ describe("open requests", () => {
 
   it("are so many at most; one more is answered as if nobody had in time", () => {
     const { requests, question, ended, tooMany } = setUp();
-    for (let nth = 0; nth <= 1_000; nth++) requests.add(question(`p${nth}`), undefined);
-    expect([requests.size, tooMany.mock.calls.length]).toEqual([1_000, 1]);
-    expect(ended.mock.calls).toEqual([["p1000", "timeout"]]);
+    for (let nth = 0; nth <= 200; nth++) requests.add(question(`p${nth}`), undefined);
+    expect([requests.size, tooMany.mock.calls.length]).toEqual([200, 1]);
+    expect(ended.mock.calls).toEqual([["p200", "timeout"]]);
   });
 
   it("that have ended change no more, whatever comes", () => {

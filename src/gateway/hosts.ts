@@ -186,7 +186,6 @@ export const createHosts = (options: {
         if (row === undefined) return;
         const names = await store.sessions.namesOf(sessionId);
         const role = names.find((one) => one.user === user)?.role ?? null;
-        if (role === null) eventLogs.expel(sessionId, user);
         await (await unlessDeleted(of(row)))?.changePart(user, role);
       }),
     delete: (row) => held(row, () => remove(row, () => true)),

@@ -9,6 +9,8 @@ export interface SessionAccess {
   partOf(who: Pick<Principal, "tenant" | "user">): Part | undefined;
   /** The part of somebody who was found to have one a moment ago; rejects with `forbidden` if that is no more so. */
   assertPart(who: Pick<Principal, "tenant" | "user">): Part;
+  /** Does anybody but the founder take part? */
+  readonly shared: boolean;
   /** `null`: no part any more. */
   set(user: string, role: SessionRole | null): void;
   /** What has become of whose part if these are all who have one now. */
@@ -37,6 +39,9 @@ export const createSessionAccess = (
       const part = partOf(who);
       if (part === undefined) throw noLongerPart();
       return part;
+    },
+    get shared() {
+      return roles.size > 1;
     },
     set(user, role) {
       if (role === null) roles.delete(user);

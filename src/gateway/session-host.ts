@@ -131,8 +131,7 @@ export const createSessionHost = (options: {
     },
     async onMoved() {
       messages.learn(await store.messages.of(row.id));
-      for (const [user, role] of access.changesTo(await store.sessions.namesOf(row.id)))
-        await changePart(user, role);
+      await learnParts();
     },
     onLost: () => throwOut(lostMessage),
   });
@@ -285,6 +284,7 @@ export const createSessionHost = (options: {
     heldEnds,
     rows,
     async mayBegin() {
+      if (access.shared) await learnParts();
       const open = services.residence.mayBegin(unit.key);
       const { leaving } = stay;
       if (open === undefined && leaving === undefined) return;
@@ -358,8 +358,19 @@ export const createSessionHost = (options: {
     });
   };
 
+  /** Nodes do not tell each other of changes. */
+  const learnParts = async (): Promise<void> => {
+    for (;;) {
+      // Read anew each time: what takes a while may be old by then.
+      const [change] = access.changesTo(await store.sessions.namesOf(row.id));
+      if (change === undefined) return;
+      await changePart(...change);
+    }
+  };
+
   const changePart: SessionHost["changePart"] = async (user, role) => {
     access.set(user, role);
+    if (role === null) services.eventLogs.expel(row.id, user);
     if (role === null) for (const attachment of holders.expel(user)) dismiss(attachment, clock.now());
     else holders.roleChanged(user);
     if (role === null || role === "reader") services.presence.typing(row.id, user, false);

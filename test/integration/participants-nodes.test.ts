@@ -33,6 +33,25 @@ it("what another node has changed counts from a participant's next call on, and 
   });
   await bob.ask("session.getMessages", { sessionId: "alice~s" });
 
+  await give("writer");
+  await bob.ask("session.send", { sessionId: "alice~s", prompt: "[[hold node]] [[echo his second]]" });
+  await eventually(() => first.model.holding("node") === 1, { what: "his turn" });
+  await bob.ask("session.send", { sessionId: "alice~s", prompt: "[[echo NEVER]]" });
+  await using here = readStream((_last, signal) =>
+    first.fetch("bob", `/v1/sessions/${publicId}/events`, { signal }),
+  );
+  await here.until("his stream here", () => here.status === 200);
+  expect((await there.call("alice", "DELETE", at)).status).toBe(204);
+  first.model.release("node");
+  await eventually(() => JSON.stringify(bob.messages.at(-1)?.body.params).includes("session.deleted"), {
+    what: "Bob's client being told when the next turn was to begin",
+  });
+  await here.until("his stream here to be refused", () => here.status === 404);
+  const { body: listed } = await httpOf(first).call("alice", "GET", `/v1/sessions/${publicId}/turns?limit=2`);
+  expect((listed.turns as { state: string }[]).map(({ state }) => state)).toEqual(["aborted", "completed"]);
+  await give("reader");
+  await bob.ask("session.resume", { sessionId: "alice~s" });
+
   // He reads where the session is not.
   await using stream = readStream((_last, signal) =>
     second.fetch("bob", `/v1/sessions/${publicId}/events`, { signal }),

@@ -67,6 +67,43 @@ describe("participants over HTTP", () => {
     });
   });
 
+  it("are of the session's tenant: a user of the same name elsewhere is somebody else", async () => {
+    const { id } = await found();
+    await http.call("alice", "PUT", `/v1/sessions/${id}/participants/carol`, { role: "owner" });
+    expect(await http.call("carol", "GET", `/v1/sessions/${id}`)).toMatchObject(
+      problem(404, "session_not_found"),
+    );
+    expect((await http.call("carol", "GET", "/v1/sessions")).body).toEqual({ sessions: [] });
+  });
+
+  it("who are owners give another title, and the founder stays one", async () => {
+    const { id } = await found();
+    await letBob(id, "owner");
+    const path = `/v1/sessions/${id}`;
+    expect(await http.call("bob", "PATCH", path, { title: "Bob's title" })).toMatchObject({ status: 200 });
+    expect((await http.call("alice", "GET", path)).body).toMatchObject({ title: "Bob's title" });
+    expect(await http.call("bob", "PATCH", path, { ttl: "1h" })).toMatchObject(problem(403, "forbidden"));
+    for (const user of ["alice", "bob"] as const) {
+      expect(await http.call(user, "DELETE", `${path}/participants/alice`)).toMatchObject(
+        problem(403, "forbidden"),
+      );
+      expect(await http.call(user, "PUT", `${path}/participants/alice`, { role: "reader" })).toMatchObject(
+        problem(403, "forbidden"),
+      );
+    }
+    expect(await http.call("bob", "PATCH", path, { name: "what bob calls it" })).toMatchObject({
+      status: 200,
+      body: { name: "what bob calls it" },
+    });
+    expect((await http.call("alice", "GET", path)).body).toMatchObject({
+      role: "owner",
+      name: `review-${names}`,
+    });
+    expect((await http.call("bob", "DELETE", path)).status).toBe(204);
+    for (const user of ["alice", "bob"] as const)
+      expect(await http.call(user, "GET", path)).toMatchObject(problem(410, "session_deleted"));
+  });
+
   it("are removed, and leave", async () => {
     const { id } = await found();
     await letBob(id, "writer");

@@ -22,7 +22,14 @@ export interface Callback {
   readonly recordWriter: Attachment | undefined;
 }
 
-export interface HostCallbacksOptions {
+const isOver = (error: unknown): boolean => error instanceof SquadronError && error.code === "cancelled";
+
+/**
+ * Passes a question of the runtime to the one client that answers it, with a deadline. When nobody can be
+ * asked or answers in time, the documented default answers; where there is none, the runtime gets an error. A client's
+ * own error is its answer. What a person can be asked goes to the next client when the one that is asked has gone.
+ */
+export const createHostCallbacks = (options: {
   readonly requests: OpenRequests;
   readonly userInputs: UserInputs;
   readonly publicId: string;
@@ -31,18 +38,7 @@ export interface HostCallbacksOptions {
   readonly timeoutMs: number;
   readonly log: Log;
   readonly metrics: Metrics;
-}
-
-const isOver = (error: unknown): boolean => error instanceof SquadronError && error.code === "cancelled";
-
-/**
- * Passes a question of the runtime to the one client that answers it, with a deadline. When nobody can be
- * asked or answers in time, the documented default answers; where there is none, the runtime gets an error. A client's
- * own error is its answer. What a person can be asked goes to the next client when the one that is asked has gone.
- */
-export const createHostCallbacks = (
-  options: HostCallbacksOptions,
-): ((callback: Callback) => Promise<unknown>) => {
+}): ((callback: Callback) => Promise<unknown>) => {
   const { requests, log, metrics, timeoutMs } = options;
 
   const put = (

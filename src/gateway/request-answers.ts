@@ -15,12 +15,6 @@ export type PersonalAnswer =
 /** What a person can be asked. */
 export type PersonalKind = PersonalAnswer["kind"];
 
-/** Who has answered: a user, not one of its connections. */
-export interface Answerer {
-  readonly tenant: string;
-  readonly user: string;
-}
-
 /** The parameters with which this answer is given to the runtime, beside the request's id; that of user input is a result. */
 export const answerParameters = (answer: PersonalAnswer): JsonObject => {
   switch (answer.kind) {

@@ -44,7 +44,13 @@ const clientNamed = (name: string, params: Record<string, unknown> = { requestUs
   };
 };
 
-const setUp = (given: { asksPeople?: boolean; clients?: readonly ReturnType<typeof clientNamed>[] } = {}) => {
+const setUp = (
+  given: {
+    asksPeople?: boolean;
+    clients?: readonly ReturnType<typeof clientNamed>[];
+    answers?: (attachment: Attachment) => boolean;
+  } = {},
+) => {
   const clock = new ManualClock();
   const told: string[] = [];
   const requests = createOpenRequests({
@@ -76,7 +82,7 @@ const setUp = (given: { asksPeople?: boolean; clients?: readonly ReturnType<type
     ask({
       method,
       params: { sessionId: "inner", ...params },
-      audience: { attachments, sender, answers: () => true },
+      audience: { attachments, sender, answers: given.answers ?? (() => true) },
       turn,
       recordWriter: undefined,
     });
@@ -116,6 +122,21 @@ describe("a question to the user", () => {
     two.go();
     expect(await answer).toEqual(notAvailable);
     expect([one.asked.length, told.at(-1)]).toEqual([1, "timeout"]);
+  });
+
+  it("is not answered by a client whose user may not any more", async () => {
+    const [one, two] = [clientNamed("one"), clientNamed("two")];
+    const refused = new Set<Attachment>();
+    const answers = (attachment: Attachment): boolean => !refused.has(attachment);
+    const { callback, question, requests } = setUp({ clients: [one, two], answers });
+    const answer = callback("userInput.request", question);
+    refused.add(one.attachment);
+    requests.left(one.attachment);
+    one.answer({ answer: "mine", wasFreeform: true });
+    await settle();
+    expect([requests.size, two.asked.length]).toEqual([1, 1]);
+    two.answer({ answer: "red", wasFreeform: false });
+    expect(await answer).toEqual({ answer: "red", wasFreeform: false });
   });
 
   it("is answered at once if nobody can be asked, unless people answer the session", async () => {

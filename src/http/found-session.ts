@@ -1,5 +1,7 @@
 import type { FastifyRequest } from "fastify";
+import { partIn } from "../gateway/directory-methods.ts";
 import { SquadronError } from "../kernel/errors.ts";
+import { assertMay, type Standing } from "../policy/session-rights.ts";
 import { parseRecord } from "../sessions/record.ts";
 import type { OwnedSession } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
@@ -21,6 +23,28 @@ export const findSession = async (
     throw new SquadronError("session_deleted", "This session has been deleted.");
   }
   throw new SquadronError("session_not_found", "There is no such session.");
+};
+
+/** Throws `forbidden`, which is audited, unless the request's sender has at least this part in the session. */
+export const requirePart = (
+  { gateway }: Pick<HttpContext, "gateway">,
+  request: FastifyRequest,
+  row: OwnedSession,
+  needed: Standing,
+  what: string,
+): void => {
+  const { principal } = callerOf(request);
+  try {
+    assertMay(partIn(row, principal), needed, what);
+  } catch (error) {
+    gateway.services.audit.record(principal, {
+      action: "call",
+      target: row.publicId,
+      outcome: "forbidden",
+      detail: what,
+    });
+    throw error;
+  }
 };
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();

@@ -3,7 +3,7 @@ import { formatDuration } from "../kernel/units.ts";
 import type { InviteRow } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
-import { describeOne, findSession } from "./found-session.ts";
+import { describeOne, findSession, requirePart } from "./found-session.ts";
 import { durationBetween, durationMs, failures, name, session, sessionParams, time } from "./schemas.ts";
 
 const tags = ["participants"];
@@ -85,7 +85,8 @@ export const invitesRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request) => {
       const row = await findSession(context, request, request.params.id);
-      const invites = await participants.invites(callerOf(request).principal, row);
+      requirePart(context, request, row, "owner", "seeing its invites");
+      const invites = await participants.invites(row);
       return { invites: invites.map(describe) };
     },
   );

@@ -1,9 +1,7 @@
 import { z } from "zod";
-import { partIn } from "../gateway/directory-methods.ts";
-import { assertMay } from "../policy/session-rights.ts";
 import { callerOf } from "./caller.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
-import { findSession } from "./found-session.ts";
+import { findSession, requirePart } from "./found-session.ts";
 import { failures, sessionParams } from "./schemas.ts";
 
 /** What who takes part in a session lets the others see of it. */
@@ -24,9 +22,9 @@ export const presenceRoutes = (app: HttpApp, context: HttpContext): void => {
     },
     async (request, reply) => {
       const row = await findSession(context, request, request.params.id);
-      const { principal } = callerOf(request);
-      assertMay(partIn(row, principal), "writer", "typing");
-      context.gateway.services.hosts.presence.typing(row.id, principal.user, request.body.typing);
+      requirePart(context, request, row, "writer", "typing");
+      const { user } = callerOf(request).principal;
+      context.gateway.services.hosts.presence.typing(row.id, user, request.body.typing);
       return reply.code(204).send();
     },
   );

@@ -1,15 +1,13 @@
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
-import { partIn } from "../gateway/directory-methods.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { newUuid } from "../kernel/ids.ts";
-import { assertMay } from "../policy/session-rights.ts";
 import type { OwnedSession } from "../store/store.ts";
 import { callerOf } from "./caller.ts";
 import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
 import { createCall } from "./create-call.ts";
-import { describeAll, describeOne, findSession } from "./found-session.ts";
+import { describeAll, describeOne, findSession, requirePart } from "./found-session.ts";
 import { once, replayedHeader, requestKeyOf } from "./idempotency.ts";
 import {
   cursor,
@@ -198,9 +196,8 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
     async (request, reply) => {
       const { title, name, ttl } = request.body;
       const row = await findSession(context, request, request.params.id);
-      const part = partIn(row, callerOf(request).principal);
-      if (title !== undefined) assertMay(part, "owner", "another title");
-      if (ttl !== undefined) assertMay(part, "founder", "another time to live");
+      if (title !== undefined) requirePart(context, request, row, "owner", "another title");
+      if (ttl !== undefined) requirePart(context, request, row, "founder", "another time to live");
       if (title !== undefined) {
         await askOnce(context, request, reply, async (connection) => {
           await connection.watch(row.name);
@@ -210,6 +207,7 @@ export const sessionsRoutes = (app: HttpApp, context: HttpContext): void => {
       }
       if (ttl !== undefined)
         await store.sessions.update(row.id, { ttlMs: ttl === null ? null : (durationMs(ttl) ?? null) });
+      if (title !== undefined || ttl !== undefined) audit(request, "session.change", row.publicId);
       if (name !== undefined && name !== row.name) {
         const renamed = await context.gateway.services.hosts.rename(
           row,

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { SquadronError } from "../kernel/errors.ts";
 import type { TurnRow } from "../store/store.ts";
+import { callerOf } from "./caller.ts";
 import { askOnce } from "./connection.ts";
 import type { HttpApp, HttpContext } from "./context.ts";
-import { findSession } from "./found-session.ts";
+import { findSession, requirePart } from "./found-session.ts";
 import { cursor, failures, limit, sessionParams, time, usage } from "./schemas.ts";
 
 const tags = ["turns"];
@@ -169,10 +170,13 @@ export const turnsRoutes = (app: HttpApp, context: HttpContext): void => {
       },
     },
     async (request, reply) => {
-      const { name, id } = await findSession(context, request, request.params.id);
+      const row = await findSession(context, request, request.params.id);
+      requirePart(context, request, row, "writer", "aborting turns");
+      const { name, id } = row;
       const host = gateway.services.hosts.find(id);
       if (host?.busy !== true) return { aborted: false, turns: [] };
-      const nobodyAsked = host.turn === undefined && host.waiting.length === 0;
+      const isFounder = row.owner === callerOf(request).principal.user;
+      const nobodyAsked = isFounder && host.turn === undefined && host.waiting.length === 0;
       const turns = await askOnce(context, request, reply, async (connection) => {
         await connection.watch(name);
         if (!nobodyAsked) return (await connection.abort(name)).turns;
@@ -202,8 +206,16 @@ export const turnsRoutes = (app: HttpApp, context: HttpContext): void => {
         await connection.watch(name);
         return connection.abort(name, row.id);
       });
-      if (turns.length === 0 && (await turnOf(id, row.id)).endedAt === null)
+      if (turns.length === 0 && (await turnOf(id, row.id)).endedAt === null) {
+        const entry = {
+          action: "turn.abort",
+          target: request.params.id,
+          outcome: "forbidden",
+          detail: row.id,
+        };
+        gateway.services.audit.record(callerOf(request).principal, entry);
         throw new SquadronError("forbidden", "Only who has sent a message may abort its turn.");
+      }
       return { aborted: turns.length > 0, turns: turns.map((one) => one.id) };
     },
   );

@@ -230,6 +230,7 @@ describe.each([
               ["POST", `${at}/messages`, { prompt: "[[echo BOB-WAS-HERE]]" }],
               ["POST", `${at}/messages?wait=false`, { prompt: "[[echo BOB-WAS-HERE]]" }],
               ["POST", `${at}/typing`, { typing: true }],
+              ["POST", `${at}/abort`],
             ]
           : []),
       ] as [string, string, unknown?][];

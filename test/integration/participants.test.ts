@@ -122,6 +122,30 @@ describe("participants over HTTP", () => {
   });
 });
 
+it("what a role forbids is audited", async () => {
+  const { id } = await found();
+  await letBob(id, "reader");
+  const at = `/v1/sessions/${id}`;
+  for (const [method, path, body] of [
+    ["PATCH", at, { title: "Bob's" }],
+    ["PATCH", at, { ttl: "1m" }],
+    ["GET", `${at}/invites`, undefined],
+    ["POST", `${at}/typing`, { typing: true }],
+    ["POST", `${at}/abort`, undefined],
+    ["POST", `${at}/messages`, { prompt: "x" }],
+  ] as const)
+    expect(await http.call("bob", method, path, body)).toMatchObject(problem(403, "forbidden"));
+  const refused = async () =>
+    (await squadron.node.store.audit.list({ limit: 100 })).filter(
+      ({ user, target, action, outcome }) =>
+        user === "bob" &&
+        action === "call" &&
+        outcome === "forbidden" &&
+        [id, "session.send"].includes(target),
+    );
+  await eventually(async () => (await refused()).length === 6, { what: "an audit entry of each" });
+});
+
 it("nobody gets a foreign session under a name that a program of theirs would use", async () => {
   const { id, name } = await found();
   const mine = squadron.client("bob");

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import axe from "axe-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
@@ -249,5 +252,63 @@ describe("what people and models write", () => {
     await say(alice, "[[echo still here]]");
     await page.locator(".answer", { hasText: "still here" }).waitFor();
     await done(alice);
+  });
+});
+
+/** A page of somebody else that tries what a page can with the cookie of who looks at it. */
+const foreignPage = (node: string): string => `<!doctype html><title>trying</title>
+<img src="${node}/v1/sessions"><iframe src="${node}/chat"></iframe>
+<form method=post enctype="text/plain" action="${node}/v1/sessions" target=out><input name='{"name":"stolen-by-form","x":"' value='"}'></form>
+<iframe name=out></iframe>
+<script type=module>
+const tries = [
+  fetch("${node}/v1/sessions", { method: "POST", mode: "no-cors", credentials: "include", body: '{"name":"stolen-plain"}' }),
+  fetch("${node}/v1/sessions", { method: "POST", credentials: "include", body: '{"name":"stolen-json"}',
+    headers: { "content-type": "application/json", "x-squadron-request": "1" } }),
+  fetch("${node}/v1/me", { credentials: "include" }).then((r) => r.text()).then((text) => { document.body.dataset.read = text; }),
+  fetch("${node}/v1/browser-session", { method: "DELETE", credentials: "include", headers: { "x-squadron-request": "1" } }),
+];
+document.forms[0].submit();
+const source = new EventSource("${node}/v1/sessions/whatever/events", { withCredentials: true });
+tries.push(new Promise((resolve) => { source.onerror = resolve; }));
+await Promise.allSettled(tries);
+document.title = "tried";
+</script>`;
+
+describe("other sites' pages", () => {
+  it.each([
+    { where: "of another site", host: "localhost" },
+    { where: "of the same site, but another origin", host: "127.0.0.1" },
+  ])("$where do and learn nothing with the cookie of who looks at them", async ({ host }) => {
+    const site = createServer((_, response) =>
+      response.setHeader("content-type", "text/html").end(foreignPage(squadron.baseUrl)),
+    );
+    site.listen(0, "127.0.0.1");
+    await once(site, "listening");
+    try {
+      const alice = await personAt(browser, squadron, "alice");
+      await signIn(alice);
+      const other = await alice.context.newPage();
+      const answers = new Map<string, number>();
+      other.on("response", (response) => {
+        const name = `${response.request().method()} ${new URL(response.url()).pathname}`;
+        if (response.url().startsWith(squadron.baseUrl)) answers.set(name, response.status());
+      });
+      await other.goto(`http://${host}:${(site.address() as AddressInfo).port}/`);
+      await other.waitForFunction("document.title === 'tried'");
+      expect(await other.evaluate("document.body.dataset.read ?? null")).toBeNull();
+      for (const [name, status] of answers)
+        if (name !== "GET /chat" && !name.startsWith("GET /chat/"))
+          expect([name, status >= 400]).toEqual([name, true]);
+      const { body } = await httpOf(squadron).call("alice", "GET", "/v1/sessions?limit=200");
+      expect(JSON.stringify(body)).not.toContain("stolen");
+      // Nor is she signed out.
+      await alice.page.reload();
+      await alice.page.locator(".list").waitFor();
+      await alice.context.close();
+    } finally {
+      site.closeAllConnections();
+      site.close();
+    }
   });
 });

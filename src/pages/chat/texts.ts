@@ -56,14 +56,12 @@ export const texts = {
         ? "Several people are typing…"
         : `${who.join(" and ")} ${plural(who.length, "is", "are")} typing…`,
     here: (who: readonly string[]) => (who.length === 0 ? "Nobody else is here" : `Here: ${who.join(", ")}`),
-    stop: "Stop",
     stopHint: "Stop your answer",
     answered: "Answer finished: ",
     rename: "Rename",
     remove: "Delete",
     leave: "Leave",
     share: "Share",
-    more: "More",
   },
   endings: {
     failed: (reason: string) => `This message could not be answered${reason === "" ? "." : `: ${reason}`}`,
@@ -73,7 +71,6 @@ export const texts = {
   },
   connection: {
     waiting: "The connection is lost. It comes back by itself; nothing gets lost meanwhile.",
-    connecting: "Connecting…",
     deleted: "This chat has been deleted.",
     gone: "This chat is not here, or you do not take part in it.",
     ended: (detail: string) => `The connection has ended: ${detail}`,

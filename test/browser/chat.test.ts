@@ -3,6 +3,7 @@ import { httpOf } from "../support/http-client.ts";
 import { startTestNode, type TestNode } from "../support/test-node.ts";
 import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
 import { eventually } from "../support/wait.ts";
+import { cuttableWay } from "./cuttable.ts";
 import {
   type ChromiumBrowser,
   conversation,
@@ -326,6 +327,34 @@ describe("a message", () => {
 });
 
 describe("the room while an answer streams", () => {
+  it("goes on where it was when its connections are cut, again and again: no word twice, none missing", async () => {
+    await using way = await cuttableWay(squadron.baseUrl);
+    const alice = await personAt(browser, way, "alice");
+    const id = await newRoom(alice);
+    const words = Array.from({ length: 150 }, (_, at) => `t${at + 1}`);
+    await say(alice, "[[delay 15]] [[tokens 150]]");
+    const answer = alice.page.locator(".answer");
+    const wrong: string[] = [];
+    const shown = async (): Promise<readonly string[]> => {
+      const text = (await answer.allTextContents()).join("");
+      const seen = text.split(/\s+/).filter((word) => word !== "");
+      if (!words.join(" ").startsWith(seen.join(" "))) wrong.push(text);
+      return seen;
+    };
+    for (const least of [10, 40, 70]) {
+      await eventually(async () => (await shown()).length >= least, {
+        what: `${least} words`,
+        deadlineMs: 20_000,
+      });
+      way.cut();
+    }
+    await eventually(async () => (await shown()).length === words.length, { what: "the whole answer" });
+    await agree([alice], id, 2);
+    expect(await shown()).toEqual(words);
+    expect(wrong).toEqual([]);
+    await leave(alice);
+  });
+
   it("stays where the reader is, and follows the end for who is there", async () => {
     const alice = await personAt(browser, squadron, "alice");
     const id = await newRoom(alice);

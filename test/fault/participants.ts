@@ -5,18 +5,23 @@ import { historyOf, publicIdOf } from "./stream-readers.ts";
 import { markerIn } from "./talk.ts";
 import type { User, World } from "./world.ts";
 
-/** Lets guests take part. They know the session by the name that its owner has for it, so that all do the same. */
+/** Lets guests take part, who give the session the name that its owner has for it, so that all do the same. */
 export const admit = async (world: World, session: LoadSession, guests: readonly User[]): Promise<void> => {
-  const id = await publicIdOf(world, session);
-  for (const { user } of guests) {
-    const path = `/v1/sessions/${id}/participants/${user}`;
+  if (guests.length === 0) return;
+  const post = async (user: User, path: string, body: object): Promise<Record<string, unknown>> => {
     const response = await fetch(`${world.endpoints.http}${path}`, {
-      method: "PUT",
-      headers: { authorization: `Bearer ${session.user.key}`, "content-type": "application/json" },
-      body: JSON.stringify({ role: "writer", name: session.name }),
+      method: "POST",
+      headers: { authorization: `Bearer ${user.key}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
     });
-    if (!response.ok) throw new Error(`PUT ${path}: ${response.status} ${await response.text()}`);
-  }
+    const answer = await response.text();
+    if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${answer}`);
+    return JSON.parse(answer);
+  };
+  const id = await publicIdOf(world, session);
+  const invites = `/v1/sessions/${id}/invites`;
+  const { token } = await post(session.user, invites, { role: "writer", uses: guests.length });
+  for (const guest of guests) await post(guest, "/v1/invites/accept", { token, name: session.name });
 };
 
 /** Messages of a session's history that do not say who has sent them. */

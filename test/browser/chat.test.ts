@@ -160,6 +160,8 @@ describe("two people in one room", () => {
     await alice.page.reload();
     await asked(alice).getByRole("button", { name: "Deny" }).click();
     await asked(bob).last().getByText("Answered by alice").waitFor();
+    // The button is gone; the focus is on what has become of the question.
+    await asked(alice).last().locator("summary:focus").waitFor();
     // Who says no ends the turn.
     await agree([alice, bob], id, 3);
     expect(tools.asked).toHaveLength(1);
@@ -212,6 +214,7 @@ describe("two people in one room", () => {
     await bob.page.getByText("Answering alice").waitFor();
     await say(bob, "I wait");
     await alice.page.getByText("Then: bob").waitFor();
+    await bob.page.getByText("Then: you").waitFor();
     expect(await bob.page.getByRole("button", { name: "Stop your answer" }).count()).toBe(0);
     await bob.page.getByRole("button", { name: "Take back" }).click();
     await bob.page.getByText("I wait").waitFor({ state: "detached" });
@@ -229,7 +232,7 @@ describe("two people in one room", () => {
     await alice.page.getByLabel("Role of bob").selectOption("writer");
     await bob.page.getByLabel("Message", { exact: true }).waitFor();
     await alice.page.getByRole("button", { name: "Remove bob" }).click();
-    await bob.page.getByText("This chat is not here, or you do not take part in it.").waitFor();
+    await bob.page.getByText("You do not take part in this chat any more.").waitFor();
     await alice.page.keyboard.press("Escape");
     await alice.page.getByRole("dialog").waitFor({ state: "detached" });
     await leave(alice, bob);
@@ -242,7 +245,8 @@ describe("one's chats", () => {
     await say(alice, "Which tulips shall we plant?");
     await agree([alice, bob], id, 2);
     await alice.page.getByRole("button", { name: "Rename" }).click();
-    await alice.page.getByRole("textbox", { name: "Name" }).fill("The garden");
+    // Nothing is clicked: the dialog opens with the name marked.
+    await alice.page.keyboard.type("The garden");
     await alice.page.keyboard.press("Enter");
     for (const { page } of [alice, bob]) await page.getByRole("heading", { name: "The garden" }).waitFor();
     await newRoom(alice);

@@ -18,6 +18,8 @@ export const Dialog = ({
     const before = document.activeElement;
     const dialog = element.current;
     dialog?.showModal();
+    // The browser would take the first button, and React has focused before the dialog was open.
+    dialog?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => {
       dialog?.close();
       // The browser does so only for a dialog that is still there.
@@ -68,8 +70,7 @@ export const ConfirmDialog = ({
     <Dialog title={title} onClose={onClose}>
       <p>{text}</p>
       <div className="buttons end">
-        {/* biome-ignore lint/a11y/noAutofocus: the harmless one */}
-        <button type="button" autoFocus onClick={onClose}>
+        <button type="button" data-first onClick={onClose}>
           {texts.cancel}
         </button>
         <button
@@ -113,7 +114,7 @@ export const RenameDialog = ({
         <label htmlFor={nameId}>{texts.dialogs.name}</label>
         <input
           id={nameId}
-          autoFocus
+          data-first
           maxLength={200}
           value={name}
           onFocus={({ target }) => target.select()}

@@ -1,4 +1,4 @@
-import { type FormEvent, useId, useState } from "react";
+import { type FormEvent, useEffect, useId, useRef, useState } from "react";
 import { ApiError, type Me, messageOf } from "./api.ts";
 import { type Field, fieldsOf, valuesOf } from "./elicitation.ts";
 import { ChevronIcon, QuestionIcon } from "./icons.tsx";
@@ -251,11 +251,26 @@ const Open = ({ request, mayAnswer, onAnswer }: RequestProps) => {
 
 /** Something that the model may not do or know by itself. Who may answers; the others see that it waits, and how it ended. */
 export const RequestCard = (props: RequestProps) => {
-  const { request, me } = props;
+  const { request, me, onAnswer } = props;
   const open = request.settled === null;
+  const element = useRef<HTMLFieldSetElement>(null);
+  const answered = useRef(false);
+  useEffect(() => {
+    // The button that had the focus is gone: who uses the keyboard goes on from here.
+    if (!open && answered.current && document.activeElement === document.body)
+      element.current?.querySelector("summary")?.focus({ preventScroll: true });
+  }, [open]);
+  const answer = (given: Json): Promise<unknown> => {
+    answered.current = true;
+    return onAnswer(given);
+  };
   return (
-    <fieldset className={open ? "request open" : "request"} aria-label={words.titles[request.kind]}>
-      {open ? <Open {...props} /> : <Settled request={request} me={me} />}
+    <fieldset
+      ref={element}
+      className={open ? "request open" : "request"}
+      aria-label={words.titles[request.kind]}
+    >
+      {open ? <Open {...props} onAnswer={answer} /> : <Settled request={request} me={me} />}
     </fieldset>
   );
 };

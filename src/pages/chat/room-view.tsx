@@ -22,7 +22,8 @@ type Dialog = "rename" | "delete" | "leave" | "share";
 
 const endingOf = (stream: Extract<StreamState, { kind: "ended" }>): string => {
   if (stream.code === "session_deleted") return texts.connection.deleted;
-  if (stream.code === "session_not_found" || stream.code === "forbidden") return texts.connection.gone;
+  if (stream.code === "session_not_found") return texts.connection.gone;
+  if (stream.code === "forbidden") return texts.connection.removed;
   return texts.connection.ended(stream.detail);
 };
 
@@ -54,11 +55,12 @@ const Activity = ({
   readonly waiting: readonly string[];
 }) => {
   if (running === undefined) return null;
+  const next = waiting.map((user) => (user === me.user ? texts.room.waitingYou : user));
   return (
     <p className="activity">
       <span className="pulse" aria-hidden="true" />
       <span>{running === me.user ? texts.room.answeringYou : texts.room.answering(running)}</span>
-      {waiting.length > 0 && <span className="activity-next">{texts.room.waiting(waiting)}</span>}
+      {next.length > 0 && <span className="activity-next">{texts.room.waiting(next)}</span>}
     </p>
   );
 };

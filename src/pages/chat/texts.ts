@@ -50,6 +50,7 @@ export const texts = {
     newMessages: "New messages",
     answering: (who: string) => `Answering ${who}`,
     answeringYou: "Answering you",
+    waitingYou: "you",
     waiting: (who: readonly string[]) => `Then: ${who.join(", ")}`,
     typing: (who: readonly string[]) =>
       who.length > 2
@@ -73,6 +74,7 @@ export const texts = {
     waiting: "The connection is lost. It comes back by itself; nothing gets lost meanwhile.",
     deleted: "This chat has been deleted.",
     gone: "This chat is not here, or you do not take part in it.",
+    removed: "You do not take part in this chat any more.",
     ended: (detail: string) => `The connection has ended: ${detail}`,
     openList: "Show all chats",
   },
@@ -148,7 +150,7 @@ export const texts = {
     remove: (user: string) => `Remove ${user}`,
     invite: "Invite by link",
     role: "Role",
-    uses: "For people",
+    uses: "Number of people",
     create: "Make a link",
     link: "Invitation link",
     copy: "Copy link",

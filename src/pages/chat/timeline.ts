@@ -75,8 +75,9 @@ export const timelineOf = (
   const items: Item[] = [];
   let turnId: string | undefined;
 
+  const turnOfNow = (): Turn | undefined => (turnId === undefined ? undefined : turns.get(turnId));
   const endTurn = (): void => {
-    const turn = endingOf(turnId === undefined ? undefined : turns.get(turnId));
+    const turn = endingOf(turnOfNow());
     if (turn !== undefined) items.push({ kind: "ending", key: `end-${turn.id}`, turn });
   };
   const placeRequests = (from: number, to: number): void => {
@@ -105,7 +106,9 @@ export const timelineOf = (
           });
         break;
       case "tool": {
-        const call = callOf(fact, results.get(fact.callId), busy);
+        const turn = turnOfNow();
+        const works = busy && !(turn !== undefined && hasEnded(turn));
+        const call = callOf(fact, results.get(fact.callId), works);
         const last = items.at(-1);
         if (last?.kind === "tools") items[items.length - 1] = { ...last, calls: [...last.calls, call] };
         else items.push({ kind: "tools", key: fact.id, calls: [call] });

@@ -142,6 +142,18 @@ describe("a room", () => {
     expect(shownOf(room)[1]).toMatchObject({ turn: { state: "failed", reason: "timeout" } });
   });
 
+  it("shows no tool of a turn that has ended as running, whatever runs now", () => {
+    const begun = [
+      ...turnEvents("1", "alice").slice(0, 5),
+      passing("turn.aborted", { turnId: "1", by: "alice" }),
+    ];
+    const room = receive(emptyRoom, [opened, ...begun, ...turnEvents("2", "bob").slice(0, 5)]);
+    const states = shownOf(room).flatMap((item) =>
+      item.kind === "tools" ? item.calls.map(({ state }) => state) : [],
+    );
+    expect(states).toEqual(["unknown", "running"]);
+  });
+
   it("says nothing of what sub-agents say to each other", () => {
     const room = receive(emptyRoom, [
       history("assistant.message", "1", { messageId: "m", content: "inner", parentToolCallId: "c" }),

@@ -156,22 +156,30 @@ describe("a participant who is removed", () => {
     await close();
   });
 
-  it("leaves nothing behind, however the removal meets what the participant does", async () => {
-    const { theirs, id, at, bob, give, remove, turns, close } = await room("writer");
+  it("leaves nothing behind and hears nothing said later, however the removal meets what the participant does", async () => {
+    const { name, theirs, id, at, alice, bob, give, remove, turns, close } = await room("writer");
     let done = false;
+    const heard: string[] = [];
     const hammer = async (): Promise<void> => {
       while (!done) {
-        await bob.call("session.resume", { sessionId: theirs });
-        await Promise.all([
+        await bob.call("session.resume", { sessionId: theirs, streaming: true });
+        const answers = await Promise.all([
           bob.call("session.send", { sessionId: theirs, prompt: "[[delay 1]] [[tokens 20]]" }),
           bob.call("session.send", { sessionId: theirs, prompt: "[[echo a]]", mode: "immediate" }),
-          bob.call("session.getMessages", { sessionId: theirs }),
           http.call("bob", "POST", `${at}/messages`, { prompt: "[[echo b]]" }),
+          http.events("bob", `${at}/messages`, { prompt: "[[echo c]]" }),
         ]);
+        heard.push(JSON.stringify(answers));
       }
     };
-    const hammers = [hammer(), hammer()];
-    for (let round = 0; round < 15; round++) {
+    const listen = async (): Promise<void> => {
+      while (!done) {
+        const response = await squadron.fetch("bob", `${at}/events`, { signal: AbortSignal.timeout(20_000) });
+        heard.push(await response.text());
+      }
+    };
+    const hammers = [hammer(), hammer(), listen(), listen()];
+    for (let round = 0; round < 12; round++) {
       await give("writer");
       await eventually(() => squadron.node.gateway.hosts.some(({ row, busy }) => row.id === id && busy), {
         what: "Bob at work",
@@ -181,6 +189,7 @@ describe("a participant who is removed", () => {
       const his = (one: { readonly principal: { readonly user: string } }) => one.principal.user === "bob";
       expect((host?.attachments ?? []).filter(({ connection }) => his(connection))).toEqual([]);
       expect((host?.waiting ?? []).filter(({ sender }) => his(sender))).toEqual([]);
+      expect(await sayIn(alice, name, `[[echo BEHIND-HIS-BACK-${round}]]`)).toBe(`BEHIND-HIS-BACK-${round}`);
     }
     done = true;
     await within(Promise.all(hammers), { what: "every call of Bob's to be answered", deadlineMs: 30_000 });
@@ -188,6 +197,10 @@ describe("a participant who is removed", () => {
       async () => (await turns()).every(({ state }) => state !== "running" && state !== "queued"),
       { what: "the end of all his turns" },
     );
+    heard.push(bob.received());
+    expect(bob.events("assistant.turn_start").length).toBeGreaterThan(0);
+    expect(heard.filter((text) => text.includes("event: turn.running")).length).toBeGreaterThan(0);
+    expect(heard.filter((text) => text.includes("BEHIND-HIS-BACK"))).toEqual([]);
     await close();
   });
 });

@@ -118,6 +118,28 @@ describe("a participant who is removed", () => {
     await removed;
   });
 
+  it("reads nothing by a stream that was being opened", async () => {
+    await using node = await startFakeNode();
+    await room(node);
+    const row = await rowOf(node, "bob", "alice~s");
+    const expelled: unknown[] = [];
+    const reading = Promise.allSettled(
+      Array.from({ length: 20 }, async (_, at) => {
+        for (let turn = 0; turn < at; turn++) await Promise.resolve();
+        return node.gateway.services.hosts.read(row, {
+          user: "bob",
+          onExpelled: (reason) => void expelled.push(reason),
+          position: undefined,
+          listener: () => undefined,
+          signal: new AbortController().signal,
+        });
+      }),
+    );
+    await remove(node);
+    const opened = (await reading).filter(({ status }) => status === "fulfilled").length;
+    expect(expelled.length).toBeGreaterThanOrEqual(opened);
+  });
+
   it("leaves no session open here that nobody has open", async () => {
     await using node = await startFakeNode();
     const { hers, his } = await room(node);

@@ -61,7 +61,7 @@ it("what another node has changed counts from a participant's next call on, and 
   await eventually(() => JSON.stringify(bob.messages.at(-1)?.body.params).includes("session.deleted"), {
     what: "Bob's client being told",
   });
-  await alice.ask("session.destroy", { sessionId: "s" });
+  await alice.ask("session.detach", { sessionId: "s" });
   await eventually(
     () => first.node.gateway.hosts.every(({ row, life }) => row.id !== id || life === "hibernated"),
     {
@@ -70,6 +70,7 @@ it("what another node has changed counts from a participant's next call on, and 
   );
   for (const { unitKey } of first.node.fleet.list())
     if (unitKey !== undefined) await first.node.fleet.release(unitKey);
+  expect(second.node.gateway.hosts.filter(({ row }) => row.id === id)).toEqual([]);
   const moved = await connectRaw(second.node.sdk.port, users.alice.key);
   await moved.ask("session.resume", { sessionId: "s" });
   expect(await sayIn(moved, "s", "[[echo NOT-FOR-BOB]]")).toBe("NOT-FOR-BOB");

@@ -66,6 +66,26 @@ describe("a participant who is removed", () => {
     expect(again.attachments.size).toBe(0);
   });
 
+  it("is not attached by an opening that waited for another one", async () => {
+    await using node = await startFakeNode();
+    const { hers, his } = await room(node);
+    await his.request("session.detach", { sessionId: "alice~s" });
+    await settle();
+    node.hold("session.resume");
+    const resumes = node.calls.filter(({ method }) => method === "session.resume").length;
+    const before = hers.request("session.resume", { sessionId: "s", model: "another" });
+    const call = await node.call("session.resume", resumes);
+    const opening = his.request("session.resume", { sessionId: "alice~s" });
+    const watching = his.watch("alice~s").then(() => expect(his.attachments.size).toBe(1));
+    const refused = expect(opening).rejects.toEqual(forbidden);
+    await watching;
+    await remove(node);
+    call.answer({});
+    await Promise.all([before, refused]);
+    expect(node.gateway.hosts[0]?.attachments.map(({ name }) => name)).toEqual(["s"]);
+    expect(his.attachments.size).toBe(0);
+  });
+
   it("sends nothing by a message that was on its way to the queue, or into the running turn", async () => {
     await using node = await startFakeNode();
     const { hers, his } = await room(node);
@@ -138,6 +158,37 @@ describe("a participant who is removed", () => {
     await remove(node);
     const opened = (await reading).filter(({ status }) => status === "fulfilled").length;
     expect(expelled.length).toBeGreaterThanOrEqual(opened);
+    // Found before it was removed.
+    await expect(
+      node.gateway.services.hosts.read(row, {
+        user: "bob",
+        onExpelled: () => undefined,
+        position: undefined,
+        listener: () => undefined,
+        signal: new AbortController().signal,
+      }),
+    ).rejects.toEqual(forbidden);
+  });
+
+  it("by another node, reads no more when the session is opened here", async () => {
+    await using node = await startFakeNode();
+    const { hers, his } = await room(node);
+    await his.request("session.detach", { sessionId: "alice~s" });
+    await hers.request("session.destroy", { sessionId: "s" });
+    await settle();
+    expect(node.gateway.hosts).toHaveLength(0);
+    const row = await rowOf(node, "bob", "alice~s");
+    const { promise: expelled, resolve: onExpelled } = Promise.withResolvers<unknown>();
+    await node.gateway.services.hosts.read(row, {
+      user: "bob",
+      onExpelled,
+      position: undefined,
+      listener: () => undefined,
+      signal: new AbortController().signal,
+    });
+    await node.store.participants.revoke(row.id, "bob");
+    await hers.request("session.resume", { sessionId: "s" });
+    expect(await expelled).toEqual(forbidden);
   });
 
   it("leaves no session open here that nobody has open", async () => {

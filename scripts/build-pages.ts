@@ -8,7 +8,6 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
-import { build } from "vite";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const sources = join(root, "src", "pages");
@@ -51,6 +50,8 @@ if (!values["if-needed"] || (await stampThere()) !== stamp) {
   // Several that build at once do not disturb each other.
   const fresh = await mkdtemp(join(root, "dist", ".pages-"));
   try {
+    // It is large, and mostly there is nothing to be built.
+    const { build } = await import("vite");
     const outDir = join(fresh, "chat");
     await build({ configFile: join(root, "vite.config.ts"), root: join(sources, "chat"), build: { outDir } });
     await compressAll(fresh);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
+import { tempDir } from "../support/temp.ts";
 import { startTestNode, type TestNode } from "../support/test-node.ts";
 import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
 import { eventually } from "../support/wait.ts";
@@ -208,6 +209,18 @@ describe("two people in one room", () => {
     await leave(alice, bob);
   });
 
+  it("see who is here and who writes", async () => {
+    const { alice, bob } = await together();
+    const box = alice.page.getByLabel("Message", { exact: true });
+    await box.fill("I am just about to");
+    await bob.page.getByText("alice is typing…").waitFor();
+    await box.fill("");
+    await bob.page.getByText("alice is typing…").waitFor({ state: "detached" });
+    await alice.context.close();
+    await bob.page.getByRole("img", { name: "Nobody else is here" }).waitFor({ state: "attached" });
+    await leave(bob);
+  });
+
   it("abort their own answers, and take back what waits", async () => {
     const { alice, bob, id } = await together();
     await say(alice, "[[hold stop]] [[tokens 9]]");
@@ -389,7 +402,74 @@ describe("the room while an answer streams", () => {
   });
 });
 
+describe("what can be copied", () => {
+  it("is copied by a button, whatever the browser allows", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    await newRoom(alice);
+    await say(alice, "[[echo \n```js\nlet a = 1;\n```\n]]");
+    const copied = async (): Promise<unknown> => {
+      await alice.page.locator(".answer").getByRole("button", { name: "Copy" }).click();
+      await alice.page.locator(".answer").getByRole("button", { name: "Copied" }).waitFor();
+      return alice.page.evaluate("navigator.clipboard.readText()");
+    };
+    await alice.page.locator(".answer figure").waitFor();
+    await alice.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    expect(await copied()).toBe("let a = 1;");
+    await alice.page.getByRole("button", { name: "Copied" }).waitFor({ state: "detached" });
+    await alice.page.evaluate("navigator.clipboard.writeText('something else')");
+    await alice.page.evaluate(
+      "navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed'))",
+    );
+    expect(await copied()).toBe("let a = 1;");
+    await leave(alice);
+  });
+});
+
+describe("a node that starts again", () => {
+  it("finds its browsers signed in, and answers what they have said meanwhile", async () => {
+    await using place = await tempDir("chat-restart");
+    const options = { isolation: "shared", directory: place.path } as const;
+    const first = await startTestNode(options);
+    await using way = await cuttableWay(first.baseUrl);
+    const alice = await personAt(browser, way, "alice");
+    const id = await newRoom(alice);
+    await say(alice, "[[echo before]]");
+    await alice.page.locator(".answer", { hasText: "before" }).waitFor();
+    await first.stop();
+    way.cut();
+    await alice.page.getByText("The connection is lost.").waitFor();
+    await say(alice, "[[echo meanwhile]]");
+    await alice.page.getByText("Not sent yet").waitFor();
+    await using next = await startTestNode(options);
+    way.lead(next.baseUrl);
+    await alice.page.locator(".answer", { hasText: "meanwhile" }).waitFor();
+    expect(await conversation(alice)).toEqual([
+      "You: [[echo before]]",
+      "Assistant: before",
+      "You: [[echo meanwhile]]",
+      "Assistant: meanwhile",
+    ]);
+    const { body } = await httpOf(next).call("alice", "GET", `/v1/sessions/${id}/messages`);
+    expect(body.messages).toHaveLength(4);
+    await leave(alice);
+  });
+});
+
 describe("signing in", () => {
+  it("ends with the key, at once", async () => {
+    const made = await httpOf(squadron).call("admin", "POST", "/v1/admin/keys", {
+      tenant: "acme",
+      user: "dora",
+    });
+    const alice = await personAt(browser, squadron, "alice");
+    await alice.page.goto(`/chat#key=${made.body.key}`);
+    await alice.page.getByRole("button", { name: "New chat" }).click();
+    await alice.page.getByText("Say something").waitFor();
+    await httpOf(squadron).call("admin", "DELETE", `/v1/admin/keys/${made.body.id}`);
+    await alice.page.getByText("You are not signed in any more.").waitFor();
+    await leave(alice);
+  });
+
   it("leaves no key in the address, ends when it is said, and says when a key is wrong", async () => {
     const alice = await personAt(browser, squadron, "alice");
     await alice.page.goto("/chat");

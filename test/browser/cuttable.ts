@@ -5,13 +5,15 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 export interface CuttableWay extends AsyncDisposable {
   readonly baseUrl: string;
   cut(): void;
+  /** Leads to another node from now on. */
+  lead(target: string): void;
 }
 
-export const cuttableWay = async (target: string): Promise<CuttableWay> => {
-  const { hostname, port } = new URL(target);
+export const cuttableWay = async (first: string): Promise<CuttableWay> => {
+  let target = new URL(first);
   const open = new Set<Socket>();
   const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
+    const far = connect(Number(target.port), target.hostname);
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -33,6 +35,10 @@ export const cuttableWay = async (target: string): Promise<CuttableWay> => {
   return {
     baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
+    lead(next) {
+      target = new URL(next);
+      cut();
+    },
     async [Symbol.asyncDispose]() {
       const closed = once(server, "close");
       server.close();

@@ -47,6 +47,8 @@ export const texts = {
     emptyReaderHint: "You may read along. What is said appears here at once.",
     you: "You",
     model: "Assistant",
+    /** Who has said what no user has. */
+    automatic: "Automatic",
     newMessages: "New messages",
     answering: (who: string) => `Answering ${who}`,
     answeringYou: "Answering you",

@@ -57,7 +57,7 @@ interface Shared {
 
 const Message = ({ item, me }: { readonly item: Extract<Item, { kind: "message" }>; readonly me: Me }) => (
   <article className={`message${item.sender === me.user ? " own" : ""}`} data-turn={item.turnId}>
-    <Sender name={item.sender ?? "?"} me={me} at={item.at} />
+    <Sender name={item.sender ?? texts.room.automatic} me={me} at={item.at} />
     <div className="bubble">
       <Markdown source={item.content} />
       <Files files={item.files} />

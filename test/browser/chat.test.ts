@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
 import { tempDir } from "../support/temp.ts";
-import { startTestNode, type TestNode } from "../support/test-node.ts";
+import { startTestNode, type TestNode, users } from "../support/test-node.ts";
 import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
 import { eventually } from "../support/wait.ts";
 import { cuttableWay } from "./cuttable.ts";
@@ -484,6 +484,29 @@ describe("signing in", () => {
     await alice.page.getByRole("button", { name: "Sign out" }).click();
     await alice.page.getByLabel("Your key").waitFor();
     await openRoom(alice, id);
+    await leave(alice);
+  });
+
+  it("as somebody else by a link is asked about: its maker would read what is written", async () => {
+    const alice = await personAt(browser, squadron, "alice");
+    await signIn(alice);
+    const follow = async (answer: "accept" | "dismiss"): Promise<string> => {
+      const { page } = alice;
+      const { promise: asked, resolve } = Promise.withResolvers<string>();
+      page.removeAllListeners("dialog");
+      page.once("dialog", (dialog) => {
+        resolve(dialog.message());
+        void dialog[answer]();
+      });
+      await page.goto("about:blank");
+      await page.goto(`/chat#key=${users.bob.key}`);
+      expect(await asked).toContain("signed in as alice");
+      await page.locator(".list").waitFor({ state: "attached" });
+      const me = await page.evaluate("fetch('/v1/me').then((one) => one.json())");
+      return (me as { user: string }).user;
+    };
+    expect(await follow("dismiss")).toBe("alice");
+    expect(await follow("accept")).toBe("bob");
     await leave(alice);
   });
 });

@@ -129,8 +129,10 @@ const inviteOf = (value: unknown): Invite => {
 const at = (session: string, rest = ""): string => `/v1/sessions/${encodeURIComponent(session)}${rest}`;
 
 export const api = {
-  async me(): Promise<Me> {
-    const { tenant, user } = await call("GET", "/v1/me");
+  /** Whom this browser is signed in as, or whose key it is. */
+  async me(key?: string): Promise<Me> {
+    const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+    const { tenant, user } = await call("GET", "/v1/me", undefined, headers);
     return { tenant: text(tenant), user: text(user) };
   },
   signIn: (key: string) => call("POST", "/v1/browser-session", { key }),

@@ -10,6 +10,18 @@ type Who =
   | { readonly kind: "nobody"; readonly error: string | undefined }
   | { readonly kind: "somebody"; readonly me: Me };
 
+/**
+ * May this browser be signed in with the key of a link? If it is signed in as somebody else, only when the person says so:
+ * whoever made the link would read what is written then.
+ */
+const mayEnter = async (key: string): Promise<boolean> => {
+  const [now, next] = await Promise.all([api.me(), api.me(key)].map((one) => one.catch(() => undefined)));
+  if (now === undefined) return true;
+  if (next === undefined) return false;
+  if (now.tenant === next.tenant && now.user === next.user) return true;
+  return window.confirm(texts.signIn.instead(now.user, next.user));
+};
+
 const isUnauthenticated = (error: unknown): boolean => error instanceof ApiError && error.status === 401;
 
 export const App = () => {
@@ -49,12 +61,14 @@ export const App = () => {
   );
 
   useEffect(() => {
+    const beginWith = async (key: string | undefined): Promise<void> =>
+      enter(key !== undefined && (await mayEnter(key)) ? key : undefined);
     const begin = (): void => {
       const { key, invite: given } = takeFragment();
       if (begun.current && key === undefined && given === undefined) return;
       begun.current = true;
       invite.current = given;
-      void enter(key);
+      void beginWith(key);
     };
     if (!begun.current) begin();
     // A link that was opened where the page is open already.

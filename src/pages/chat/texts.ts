@@ -20,6 +20,8 @@ export const texts = {
     wrong: "This key is not known here. Look whether it was copied whole.",
     out: "Sign out",
     as: (user: string, tenant: string) => `Signed in as ${user} of ${tenant}`,
+    instead: (now: string, next: string) =>
+      `You are signed in as ${now}. This link signs you in as ${next}: its maker can read what you write then. Go on?`,
     ended: "You are not signed in any more. Sign in again to go on.",
   },
   list: {

@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import { CloseIcon } from "./icons.tsx";
 import { texts } from "./texts.ts";
 
-const shownMs = 8_000;
+const shownMs = 5_000;
 
 /** A word about what has just happened, above everything else for a moment. */
 export const Notice = ({

@@ -243,7 +243,9 @@ const Open = ({ request, mayAnswer, onAnswer }: RequestProps) => {
       {mayAnswer && <Answering request={request} busy={busy} onAnswer={(given) => void answer(given)} />}
       <p className="hint" role="status">
         {error ??
-          (mayAnswer ? words.until(timeOf(request.expiresAt)) : words.waitsFor(request.for ?? words.anOwner))}
+          (mayAnswer
+            ? (request.kind === "permission" ? words.deniedAt : words.waitsUntil)(timeOf(request.expiresAt))
+            : words.waitsFor(request.for ?? words.anOwner))}
       </p>
     </>
   );

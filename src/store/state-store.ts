@@ -90,7 +90,7 @@ export interface StateStore {
   newest(sessionId: string): Promise<{ epoch: number; version: number } | undefined>;
   /**
    * In one transaction, which also ends the turns that have not ended already. When it rejects, nothing is stored: `fenced`
-   * (epoch or version are not the newest, or the session is deleted), `too_large` (details: `limit` and `size` in bytes,
+   * (epoch or version are not the newest, one of the turns has ended otherwise, or the session is deleted), `too_large` (details: `limit` and `size` in bytes,
    * `scope`), `internal` (the changes do not fit what is stored), `store_unavailable`.
    */
   commit(commit: Commit): Promise<{ version: number; sizeBytes: number }>;

@@ -273,12 +273,18 @@ export const stateContract = (here: Here): void => {
       const end = { ...ended, id: row.id, runtimeMessageId: "m1", inputTokens: 3, outputTokens: 4 };
       await one.commit({ files: [replace("log", "x")], turns: [end] });
       expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
-      await one.commit({ turns: [{ ...end, state: "failed", reason: "late" }] });
+      await one.commit({ turns: [{ ...end, reason: "again" }] });
+      await expect(
+        one.commit({ files: [replace("log", "y")], turns: [{ ...end, state: "failed", reason: "late" }] }),
+      ).rejects.toMatchObject(code("fenced"));
       expect(await store.turns.byId(one.row.id, row.id)).toEqual({ ...row, ...end });
+      expect(await one.texts()).toEqual({ log: "x" });
 
       const foreign = turn((await held(store)).row.id);
       await store.turns.insert(foreign);
-      await one.commit({ turns: [{ ...ended, id: foreign.id }] });
+      await expect(one.commit({ turns: [{ ...ended, id: foreign.id }] })).rejects.toMatchObject(
+        code("fenced"),
+      );
       expect((await store.turns.byId(foreign.sessionId, foreign.id))?.state).toBe("begun");
     });
 

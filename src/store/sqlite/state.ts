@@ -75,7 +75,9 @@ export const stateIn = (database: Database, clock: Clock): StateStore => ({
         await changeUnit(db, { ...unit, tenant: session.tenant, isolation: session.isolation }, staged.unit);
       }
       await putMessages(db, sessionId, messages);
-      for (const turn of turns) await endTurn(db, turn, sql`session_id = ${sessionId}`);
+      // Others took this node for dead before the session woke here: what they have said of the turn holds.
+      for (const turn of turns)
+        if (!(await endTurn(db, turn, sql`session_id = ${sessionId}`))) throw sessionFenced();
       return { version: version + 1, sizeBytes };
     }),
 

@@ -13,19 +13,28 @@ const nodeEnded = "The node that was running the turn ended; the turn was interr
 const nodeEndedBefore = "The node ended before it began with the message; send it again.";
 const takenOver = "The session was taken over while the turn ran; the turn was interrupted.";
 
-/** Ends a turn; one that has ended stays as it is, and so does one that `which` does not mean. */
+/**
+ * Ends a turn; one that has ended stays as it is, and so does one that `which` does not mean. False if it stands
+ * otherwise than said here.
+ */
 export const endTurn = async (
   db: Kysely<Tables>,
   end: TurnEnd,
   which: RawBuilder<unknown>,
-): Promise<void> => {
+): Promise<boolean> => {
   const { numAffectedRows } = await sql`
     update turns set state = ${end.state}, ended_at = ${end.endedAt}, reason = ${end.reason},
       runtime_message_id = ${end.runtimeMessageId}, content = ${end.content}, joined = ${end.joined},
       parameters = null,
       input_tokens = ${end.inputTokens}, output_tokens = ${end.outputTokens}
     where id = ${end.id} and ended_at is null and ${which}`.execute(db);
-  if (end.state === "refused" && numAffectedRows === 1n) await freeKeyOf(db, end.id);
+  if (numAffectedRows === 1n) {
+    if (end.state === "refused") await freeKeyOf(db, end.id);
+    return true;
+  }
+  const { rows } = await sql`
+    select 1 from turns where id = ${end.id} and state = ${end.state} and ${which}`.execute(db);
+  return rows.length > 0;
 };
 
 /** Messages that somebody was promised would be run. */
@@ -94,7 +103,10 @@ export const turnsIn = (database: Database, holder: string): TurnStore => ({
     return numAffectedRows === 1n;
   },
 
-  end: (end) => database.transaction((db) => endTurn(db, end, sql`holder = ${holder}`)),
+  end: (end) =>
+    database.transaction(async (db) => {
+      await endTurn(db, end, sql`holder = ${holder}`);
+    }),
 
   byId: (sessionId, id) =>
     database.query((db) =>

@@ -208,7 +208,7 @@ export const createHostTurns = (options: {
     const queueLength = runner.waiting.length;
     throw new SquadronError(
       "busy",
-      `The session is answering ${servedUser} and ${queueLength} messages wait; try again later, or send with onBusy: enqueue.`,
+      `The session is answering ${servedUser}${queueLength === 0 ? "" : `, and ${queueLength} more wait`}; try again later, or send with onBusy: enqueue.`,
       { details: { servedUser, queueLength } },
     );
   };
@@ -217,7 +217,7 @@ export const createHostTurns = (options: {
     const running = runner.current;
     const owner = sender.principal.user === options.row.owner;
     if (running !== undefined && !owner && !isOwn(sender, running))
-      throw new SquadronError("forbidden", "Only the owner of a session may interrupt the turn of another.");
+      throw new SquadronError("forbidden", "Only the founder of a session may interrupt the turn of another.");
     const sent = await runner.send(sender, params, how, true);
     if (running !== undefined) await runner.abort((turn) => turn === running);
     return sent;

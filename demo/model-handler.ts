@@ -29,6 +29,8 @@ export interface ModelOptions {
   readonly keepRequests?: number;
   /** What it does at some prompts, as directives, by the prompts' words. */
   readonly cues?: ReadonlyMap<string, string>;
+  /** Milliseconds before each word of an answer to a prompt without directives; 0 unless told. */
+  readonly pace?: number;
   /** Told of each conversation before it is answered. */
   readonly onConversation?: (conversation: Conversation) => void;
 }
@@ -81,7 +83,7 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
 };
 
 export const createModelHandler = (options: ModelOptions = {}): ModelHandler => {
-  const { apiKey, keepRequests = 200, cues } = options;
+  const { apiKey, keepRequests = 200, cues, pace = 0 } = options;
   const holds = createHolds();
   const stopped = new AbortController();
   const requests: ReceivedRequest[] = [];
@@ -125,7 +127,7 @@ export const createModelHandler = (options: ModelOptions = {}): ModelHandler => 
     signal: AbortSignal,
   ): Promise<ReceivedRequest["outcome"]> => {
     options.onConversation?.(conversation);
-    const move = nextMove(conversation, { key, failsNow, ...(cues !== undefined && { cues }) });
+    const move = nextMove(conversation, { key, failsNow, pace, ...(cues !== undefined && { cues }) });
     if (move.kind === "fail") {
       const refused =
         move.status === 401 ? `Incorrect API key provided: ${key}.` : "Asked to fail by the prompt.";

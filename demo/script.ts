@@ -130,6 +130,8 @@ export interface Circumstances {
   readonly key: string;
   /** What it does at some prompts, which are not directives themselves. */
   readonly cues?: ReadonlyMap<string, string>;
+  /** Milliseconds before each word of an answer to a prompt without directives; 0 unless told. */
+  readonly pace?: number;
   /** Whether a prompt that wants to fail the first `times` times fails now. */
   failsNow(prompt: string, times: number): boolean;
 }
@@ -138,7 +140,10 @@ export interface Circumstances {
  * The next move of the model in this conversation.
  * Throws `invalid_request` when there is no user message or a directive is wrong.
  */
-export const nextMove = (conversation: Conversation, { key, failsNow, cues }: Circumstances): Move => {
+export const nextMove = (
+  conversation: Conversation,
+  { key, failsNow, cues, pace = 0 }: Circumstances,
+): Move => {
   const { messages } = conversation;
   const users = messages.filter((message) => message.role === "user").map((message) => unwrap(message.text));
   const prompt = users.at(-1);
@@ -154,7 +159,7 @@ export const nextMove = (conversation: Conversation, { key, failsNow, cues }: Ci
   if (pending) return { kind: "call", ...callOf(pending.rest), usage: { input, output: tokensPerCall } };
 
   const parts: string[][] = [];
-  let delayMs = 0;
+  let delayMs = directives.length === 0 ? pace : 0;
   let hold: string | undefined;
   let cut = false;
   let called = 0;

@@ -21,6 +21,9 @@ import { standardErrorLog } from "./up.ts";
 const host = "127.0.0.1";
 const usualPorts = { sdk: 4321, http: 8080 };
 
+/** Milliseconds to a word: as fast as one reads, so that answers are seen to grow and can be stopped. */
+const pace = 40;
+
 const newKey = (user: string): string => `demo-${user}-${randomBytes(12).toString("hex")}`;
 
 const demoUsers = () => [
@@ -61,7 +64,7 @@ const demo = async ({ json }: { json?: true }): Promise<void> => {
   try {
     const users = demoUsers();
     const apiKey = randomBytes(12).toString("hex");
-    const model = await startScriptedModel({ apiKey, cues });
+    const model = await startScriptedModel({ apiKey, cues, pace });
     parts.defer(model.close);
     const invitations = await startInvitations();
     parts.defer(invitations.close);

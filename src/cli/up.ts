@@ -19,6 +19,7 @@ const announce = (node: SquadronNode, file: string | undefined): void => {
   const line = (name: string, value: string) => print(`  ${styled("dim", name.padEnd(14))}${value}`);
   print(styled("bold", "Squadron is up."));
   line("SDK endpoint", sdkEndpoint(node));
+  line("Chat room", `${httpUrl(node)}/chat`);
   line("HTTP API", `${httpUrl(node)}  (documentation at ${httpUrl(node)}/docs)`);
   line("Store", node.config.store.url);
   line("Configuration", file ?? "none: the defaults, and SQUADRON_… of the environment");

@@ -217,7 +217,10 @@ export const createHostTurns = (options: {
     const running = runner.current;
     const owner = sender.principal.user === options.row.owner;
     if (running !== undefined && !owner && !isOwn(sender, running))
-      throw new SquadronError("forbidden", "Only the founder of a session may interrupt the turn of another.");
+      throw new SquadronError(
+        "forbidden",
+        "Only the founder of a session may interrupt the turn of another.",
+      );
     const sent = await runner.send(sender, params, how, true);
     if (running !== undefined) await runner.abort((turn) => turn === running);
     return sent;

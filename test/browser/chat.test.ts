@@ -257,6 +257,7 @@ describe("one's chats", () => {
     const { alice, bob, id } = await together();
     await say(alice, "Which tulips shall we plant?");
     await agree([alice, bob], id, 2);
+    expect(await bob.page.getByRole("button", { name: "Rename" }).count()).toBe(0);
     await alice.page.getByRole("button", { name: "Rename" }).click();
     // Nothing is clicked: the dialog opens with the name marked.
     await alice.page.keyboard.type("The garden");

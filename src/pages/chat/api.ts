@@ -153,8 +153,8 @@ export const api = {
   },
   session: async (id: string): Promise<Session> => sessionOf(await call("GET", at(id))),
   create: async (): Promise<Session> => sessionOf(await call("POST", "/v1/sessions", { senderNames: true })),
-  rename: async (id: string, change: { title: string } | { name: string }): Promise<Session> =>
-    sessionOf(await call("PATCH", at(id), change)),
+  rename: async (id: string, title: string): Promise<Session> =>
+    sessionOf(await call("PATCH", at(id), { title })),
   remove: (id: string) => call("DELETE", at(id)),
 
   /** The turn's id. Sent again with the same key it has its effect once. */

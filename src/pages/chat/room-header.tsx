@@ -39,25 +39,27 @@ export const RoomHeader = (props: {
             <ShareIcon />
             <span>{words.share}</span>
           </button>
-          <button
-            type="button"
-            className="quiet icon-only"
-            title={words.rename}
-            aria-label={words.rename}
-            onClick={props.onRename}
-          >
-            <EditIcon />
-          </button>
           {session.role === "owner" && (
-            <button
-              type="button"
-              className="quiet icon-only"
-              title={words.remove}
-              aria-label={words.remove}
-              onClick={props.onDelete}
-            >
-              <TrashIcon />
-            </button>
+            <>
+              <button
+                type="button"
+                className="quiet icon-only"
+                title={words.rename}
+                aria-label={words.rename}
+                onClick={props.onRename}
+              >
+                <EditIcon />
+              </button>
+              <button
+                type="button"
+                className="quiet icon-only"
+                title={words.remove}
+                aria-label={words.remove}
+                onClick={props.onDelete}
+              >
+                <TrashIcon />
+              </button>
+            </>
           )}
           {!founder && (
             <button

@@ -224,8 +224,7 @@ export const RoomView = (props: {
           title={title}
           onClose={close}
           onSave={async (name) => {
-            const change = role === "owner" ? { title: name } : { name };
-            if (await attempt(() => api.rename(id, change))) onChanged();
+            if (await attempt(() => api.rename(id, name))) onChanged();
             close();
           }}
         />

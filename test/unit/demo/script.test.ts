@@ -38,6 +38,16 @@ describe("what the scripted model says", () => {
     expect(at("And what now?")).toContain("You said");
   });
 
+  it("takes its time with answers of its own, and with no others", () => {
+    const at = (text: string) => {
+      const next = nextMove(conversation([user(text)]), { key: "", failsNow: () => false, pace: 40 });
+      return next.kind === "say" ? next.delayMs : next;
+    };
+    expect(at("hello")).toBe(40);
+    expect(at("[[tokens 3]]")).toBe(0);
+    expect(at("[[tokens 3]] [[delay 5]]")).toBe(5);
+  });
+
   it("obeys only the last user message", () => {
     expect(said(user("[[echo old]]"), user("new"))).toContain('"new"');
   });

@@ -92,7 +92,7 @@ export const receivers = (audience: Audience, type: string, data: unknown): read
           connection.link.kind !== "sdk" ||
           !audience.hasAsked(connection)),
     );
-  // The founder has said what the model is told.
+  // The founder's programs have said what the model is told.
   if (untold.has(type)) return audience.attachments.filter(({ founder }) => founder);
   if (streamingOnly.has(type))
     return audience.attachments.filter(({ declarations }) => declarations.flags.has("streaming"));

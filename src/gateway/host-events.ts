@@ -9,6 +9,7 @@ import type { HostTurns } from "./host-turns.ts";
 import type { PolicyCalls } from "./policy-calls.ts";
 import { requestEventTypes } from "./request-kinds.ts";
 import { scheduleEvents } from "./schedules.ts";
+import { asWritten } from "./shown-event.ts";
 import { type ToldEvent, toldEvent } from "./told-event.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
 
@@ -122,10 +123,10 @@ export const createEventIntake = (options: {
     const ours = policyCalls.concerns(type, data);
     const to = ours ? bystanders(audience, type, data) : receivers(audience, type, data);
     const tellOne = (attachment: Attachment): void => {
-      const { connection, name } = attachment;
+      const { connection, name, founder } = attachment;
       if (eventTypesWithIds.has(type)) {
         const shown = rewriteEvent(
-          event,
+          founder ? event : asWritten(event),
           (id) => (id === session ? name : undefined),
           options.clientMessageId,
         );

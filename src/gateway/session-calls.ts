@@ -15,6 +15,7 @@ import { tellIgnored } from "./ignored-parameters.ts";
 import { clearQueue, ownPendingItems, pendingItems, removeMostRecent } from "./queue-calls.ts";
 import { isAnswer } from "./request-kinds.ts";
 import { answerOverSdk } from "./sdk-answers.ts";
+import { asWritten } from "./shown-event.ts";
 import { admitTurn } from "./turn-admission.ts";
 import { beginsTurn, mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
@@ -191,6 +192,12 @@ export const callSession = async (
   return whilePart(held, connection, callHeld(services, connection, held, judgement));
 };
 
+/** Of a history, what somebody with this part sees: what the model is told beside what is written is the founder's. */
+const eventsFor = ({ founder }: Part, events: readonly unknown[]): readonly unknown[] =>
+  founder
+    ? events
+    : events.filter((event) => !isObject(event) || !untold.has(String(event.type))).map(asWritten);
+
 const callHeld = async (
   services: GatewayServices,
   connection: Connection,
@@ -217,15 +224,12 @@ const callHeld = async (
   const frame = await ask(entry.method, isObject(upstream) ? upstream : {});
   if (entry.ids.result.length === 0 && entry.ids.events.length === 0) return new RawJson(frame.resultBytes());
   const sessions = (id: string) => (id === held.host.row.id ? held.name : undefined);
-  const isShown = (event: unknown) =>
-    held.part.founder || !isObject(event) || !untold.has(String(event.type));
   let result = frame.result();
   for (const path of entry.ids.result) result = withIds(result, path, sessions);
+  const rewritten = (event: unknown) => rewriteEvent(event, sessions, held.host.clientMessageId);
   for (const path of entry.ids.events) {
     result = withValues(result, path, (events) =>
-      Array.isArray(events)
-        ? events.filter(isShown).map((event) => rewriteEvent(event, sessions, held.host.clientMessageId))
-        : events,
+      Array.isArray(events) ? eventsFor(held.part, events).map(rewritten) : events,
     );
   }
   return result;

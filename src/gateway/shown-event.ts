@@ -11,6 +11,13 @@ const isUsers = (
   data.isAutopilotContinuation !== true &&
   (data.source === undefined || data.source === "user");
 
+/** A user's message without what the model got in its place, to which the founder's hooks may have added. */
+export const asWritten = <E>(event: E): E => {
+  if (!isObject(event) || event.type !== "user.message" || !isObject(event.data)) return event;
+  const { transformedContent: _forTheModel, ...data } = event.data;
+  return { ...event, data };
+};
+
 /**
  * An event as those see it who read the session over HTTP: a user's message says who sent it. `senderOf` is asked with
  * the id that the event has.
@@ -29,7 +36,7 @@ export const shownEvent = (
   known: (runtimeId: string) => { readonly clientId: string; readonly sender: string | null } | undefined,
 ): unknown =>
   rewriteEvent(
-    withSender(event, (id) => (id === undefined ? undefined : known(id)?.sender) ?? session.owner),
+    withSender(asWritten(event), (id) => (id === undefined ? undefined : known(id)?.sender) ?? session.owner),
     (id) => (id === session.id ? session.publicId : undefined),
     (id) => known(id)?.clientId,
   );

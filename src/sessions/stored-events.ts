@@ -2,10 +2,13 @@ import type { Store } from "../store/store.ts";
 import { linesWith, logPath, parsedEvent } from "./history-ids.ts";
 
 /**
- * Events that runtimes tell with every turn and write only now and then: what the model is told, which is no part of the
- * conversation.
+ * Events that are no part of the conversation: what the model is told, which runtimes tell with every turn and write only
+ * now and then, and what the hooks of the founder's programs are asked and say, which may be meant for the model alone.
  */
-export const untold: ReadonlySet<string> = new Set(["system.message", "model.messages_snapshot"]);
+export const untold: ReadonlySet<string> = new Set([
+  ...["system.message", "model.messages_snapshot"],
+  ...["hook.start", "hook.progress", "hook.end"],
+]);
 
 /** Stands for the place before the first event of a history. */
 export const startOfHistory = "start";

@@ -42,7 +42,10 @@ export const publicIdOf = async (world: World, { user, name }: LoadSession): Pro
   )?.id;
 };
 
-const untold = new Set(["system.message", "model.messages_snapshot"]);
+const untold = new Set([
+  ...["system.message", "model.messages_snapshot"],
+  ...["hook.start", "hook.progress", "hook.end"],
+]);
 
 /** Its events that count, as the HTTP API has them. */
 export const historyOf = async (world: World, user: User, id: string): Promise<readonly Event[]> => {

@@ -17,6 +17,10 @@ afterAll(async () => {
 
 it("a participant sees the conversation, and nothing of what the founder has the model told", async () => {
   await using victim = await openVictim(squadron);
+  const forTheModel = "CANARY-OF-A-HOOK-2d11";
+  victim.client.answerWith((method) =>
+    method === "hooks.invoke" ? { output: { additionalContext: forTheModel } } : {},
+  );
   const at = `/v1/sessions/${victim.row.publicId}`;
   await http.call("alice", "PUT", `${at}/participants/bob`, { role: "owner" });
   const name = `alice~${victim.name}`;
@@ -34,8 +38,15 @@ it("a participant sees the conversation, and nothing of what the founder has the
 
   for (const seen of [bob.received(), JSON.stringify(history.body), JSON.stringify(streamed)]) {
     expect(seen.includes("user.message")).toBe(true);
-    const secrets = [canaries.systemMessage, "system.message", "model.messages_snapshot"];
+    const secrets = [
+      canaries.systemMessage,
+      "system.message",
+      "model.messages_snapshot",
+      "hook.",
+      forTheModel,
+    ];
     expect(secrets.filter((secret) => seen.includes(secret))).toEqual([]);
   }
-  expect(await victim.history()).toContain(canaries.systemMessage);
+  const hers = await victim.history();
+  expect([canaries.systemMessage, forTheModel].filter((one) => !hers.includes(one))).toEqual([]);
 });

@@ -324,6 +324,9 @@ export const createHostTurns = (options: {
     serves: runner.serves,
     waits: runner.waits,
     asks: runner.asks,
+    get toRun() {
+      return runner.toRun;
+    },
     get owesError() {
       return runner.owesError;
     },

@@ -97,7 +97,7 @@ export const createSessionHost = (options: {
           setImmediate(() => throwOut(lostMessage));
         },
         watch: told,
-        nextTurn: () => (turns.current?.state.kind === "submitting" ? turns.current.id : undefined),
+        toRun: () => turns.toRun.map(({ id }) => id),
       });
 
   /** Whoever is attached: people answer over HTTP. Nobody can find a one-shot session. */

@@ -408,6 +408,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       const served = servedBy(end);
       return asking().some((turn) => turn.sender === sender && !served.includes(turn));
     },
+    get toRun() {
+      return asking().filter(({ state }) => state.kind !== "running");
+    },
     asks: (sender) => asking().some((turn) => turn.sender === sender),
     get failed() {
       return current?.progress.failed === true;

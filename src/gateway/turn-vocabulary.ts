@@ -96,6 +96,8 @@ export interface TurnRunner {
   waits(sender: Sender, end?: TurnOutcome["kind"]): boolean;
   /** Has this sender any turn that has not ended? */
   asks(sender: Sender): boolean;
+  /** Turns of which no runtime has said that it has their message. */
+  readonly toRun: readonly Turn<Sender>[];
   /** Has a `session.error` of the running turn come? */
   readonly failed: boolean;
   /** Must a `session.error` of the running turn still come? */

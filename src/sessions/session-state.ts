@@ -88,8 +88,8 @@ export const createSessionState = (options: {
   readonly units: UnitStates;
   readonly session: string;
   readonly bounds: FileBounds;
-  /** The turn that is about to begin: it is this holder's. */
-  readonly nextTurn: () => string | undefined;
+  /** Turns that are still to be given to a runtime: they are this holder's, though it has noted them as begun. */
+  readonly toRun: () => readonly string[];
   /** What the record has become since it was stored last, which a commit carries. */
   readonly record: () => PendingRecord | undefined;
   /** What has become known of messages since the last commit, which a commit carries. */
@@ -182,7 +182,7 @@ export const createSessionState = (options: {
           place = here;
           return;
         }
-        const taken = await store.state.acquire(session, clock.now(), options.nextTurn());
+        const taken = await store.state.acquire(session, clock.now(), options.toRun);
         if (taken === undefined) throw deleted();
         epoch = taken.epoch;
         at("restore.acquired");

@@ -79,12 +79,13 @@ export interface TenantUsage {
 export interface StateStore {
   /**
    * Begins a new epoch of the session: from now on only it may commit, and turns that an older one had begun are
-   * `interrupted`, all but `keepTurn`, in one transaction. Undefined when there is no such session.
+   * `interrupted`, all but those that `keep` names, in one transaction; it is asked within that, so that none can begin
+   * after it was asked and be taken for an older one. Undefined when there is no such session.
    */
   acquire(
     sessionId: string,
     at: number,
-    keepTurn?: string,
+    keep?: () => readonly string[],
   ): Promise<{ epoch: number; version: number } | undefined>;
   /** The newest epoch of a session, and how many of its commits there are. */
   newest(sessionId: string): Promise<{ epoch: number; version: number } | undefined>;

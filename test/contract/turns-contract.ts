@@ -95,7 +95,7 @@ export const turnsContract = (here: Here): void => {
       const theirs = turn(other.row.id);
       for (const one of [begun, kept, accepted, done, theirs]) await store.turns.insert(one);
       await store.turns.end(end(done.id));
-      await store.state.acquire(row.id, 7_000, kept.id);
+      await store.state.acquire(row.id, 7_000, () => [kept.id]);
       expect(await store.turns.byId(row.id, begun.id)).toEqual({
         ...begun,
         state: "interrupted",
@@ -108,6 +108,18 @@ export const turnsContract = (here: Here): void => {
       expect(await store.turns.byId(other.row.id, theirs.id)).toEqual(theirs);
       await store.state.acquire(row.id, 8_000);
       expect((await store.turns.byId(row.id, kept.id))?.endedAt).toBe(8_000);
+    });
+
+    it("asks which turns are the new holder's when it takes the session, not before", async () => {
+      const { store } = here();
+      const { row } = await held(store);
+      const own = turn(row.id);
+      let mine: readonly string[] = [];
+      const inserted = store.turns.insert(own);
+      const taken = store.state.acquire(row.id, 7_000, () => mine);
+      mine = [own.id];
+      await Promise.all([inserted, taken]);
+      expect((await store.turns.byId(row.id, own.id))?.state).toBe("begun");
     });
 
     it("settles all that an earlier node left", async () => {

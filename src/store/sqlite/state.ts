@@ -35,12 +35,12 @@ const changeUnit = async (
 
 /** Tables `files`, `file_chunks` and `units`, and what `sessions` says of their files. */
 export const stateIn = (database: Database, clock: Clock): StateStore => ({
-  acquire: (sessionId, at, keepTurn) =>
+  acquire: (sessionId, at, keep = () => []) =>
     database.passing(async (db) => {
       const { rows } = await sql<{ epoch: number; version: number }>`
         update sessions set epoch = epoch + 1 where id = ${sessionId} returning epoch, version`.execute(db);
       const [taken] = rows;
-      if (taken !== undefined) await interruptTurns(db, sessionId, at, keepTurn);
+      if (taken !== undefined) await interruptTurns(db, sessionId, at, keep());
       return taken;
     }),
 

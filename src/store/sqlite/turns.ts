@@ -45,11 +45,11 @@ const leftBehind = (at: number) => sql`not exists (
   select 1 from lease_holders where id = turns.holder and until > ${at})`;
 
 /** Ends what a session's former holder had begun, except for `keep`. */
-export const interruptTurns = (db: Kysely<Tables>, sessionId: string, at: number, keep: string | undefined) =>
+export const interruptTurns = (db: Kysely<Tables>, sessionId: string, at: number, keep: readonly string[]) =>
   sql`
     update turns set state = 'interrupted', ended_at = ${at}, reason = ${takenOver}
     where session_id = ${sessionId} and ended_at is null and state = 'begun'
-      and id is not ${keep ?? null}`.execute(db);
+      and id not in (${sql.join(keep)})`.execute(db);
 
 const columns = [
   "id",

@@ -1,4 +1,5 @@
-import { newUuid } from "../kernel/ids.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { noticeTo } from "./own-notice.ts";
 import { noLongerPart } from "./session-access.ts";
 import type { Attachment } from "./vocabulary.ts";
 
@@ -7,22 +8,13 @@ import type { Attachment } from "./vocabulary.ts";
  * over HTTP ends with that; an SDK's connection stays, for other sessions: whoever waits there for an answer gets the
  * error, and to a program the session is deleted.
  */
-export const dismiss = ({ connection: { link }, name }: Attachment, now: number): void => {
+export const dismiss = ({ connection, name }: Attachment, clock: Clock): void => {
+  const { link } = connection;
   const reason = noLongerPart();
   if (link.kind === "http") {
     link.close(reason);
     return;
   }
-  link.notify("session.event", {
-    sessionId: name,
-    event: {
-      id: newUuid(),
-      timestamp: new Date(now).toISOString(),
-      parentId: null,
-      ephemeral: true,
-      type: "session.error",
-      data: { errorType: "squadron", message: reason.message },
-    },
-  });
+  noticeTo(connection, name, clock, "session.error", { errorType: "squadron", message: reason.message });
   link.notify("session.lifecycle", { type: "session.deleted", sessionId: name });
 };

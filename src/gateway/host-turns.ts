@@ -1,8 +1,7 @@
 import type { OnBusy, Policy } from "../config/config.ts";
 import { withDeadline } from "../kernel/deadline.ts";
 import { type ErrorCode, SquadronError, toSquadronError } from "../kernel/errors.ts";
-import { newUuid } from "../kernel/ids.ts";
-import { isObject } from "../kernel/json.ts";
+import { isObject, type Json } from "../kernel/json.ts";
 import type { Usage } from "../models/grant.ts";
 import { assertMay } from "../policy/session-rights.ts";
 import { KeyUsed } from "../sessions/key-used.ts";
@@ -13,6 +12,7 @@ import { RpcError } from "../wire/rpc-error.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { KnownMessages } from "./known-messages.ts";
+import { noticeTo } from "./own-notice.ts";
 import { withSenderName } from "./sender-names.ts";
 import type { SessionAccess } from "./session-access.ts";
 import { admitTurn } from "./turn-admission.ts";
@@ -74,18 +74,8 @@ export const createHostTurns = (options: {
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
 
-  const tellOne = ({ name, connection }: Attachment, type: string, data: unknown): void =>
-    connection.link.notify("session.event", {
-      sessionId: name,
-      event: {
-        id: newUuid(),
-        timestamp: new Date(clock.now()).toISOString(),
-        parentId: null,
-        ephemeral: true,
-        type,
-        data,
-      },
-    });
+  const tellOne = ({ name, connection }: Attachment, type: string, data: Json): void =>
+    noticeTo(connection, name, clock, type, data);
 
   const tellError = (attachment: Attachment, message: string): void =>
     tellOne(attachment, "session.error", { errorType: "squadron", message });

@@ -1,5 +1,5 @@
-import { newUuid } from "../kernel/ids.ts";
 import type { GatewayServices } from "./gateway-services.ts";
+import { noticeTo } from "./own-notice.ts";
 import type { Connection } from "./vocabulary.ts";
 
 /** SDKs send these whatever their program wants; to leave them out is no news to it. */
@@ -33,26 +33,16 @@ export const ignoredIn = (parameters: Readonly<Record<string, unknown>>): readon
 /** Says so to the client, just after the answer to what it asked: its program listens from then on. */
 export const tellIgnored = (
   { clock }: Pick<GatewayServices, "clock">,
-  { link, attachments }: Connection,
+  connection: Connection,
   name: string,
   ignored: readonly string[],
 ): void => {
   if (ignored.length === 0) return;
   setImmediate(() => {
-    if (!attachments.has(name)) return;
-    link.notify("session.event", {
-      sessionId: name,
-      event: {
-        id: newUuid(),
-        timestamp: new Date(clock.now()).toISOString(),
-        parentId: null,
-        ephemeral: true,
-        type: "session.warning",
-        data: {
-          warningType: "squadron",
-          message: `You take part in a session that somebody else has made; only its founder changes it. Ignored: ${ignored.join(", ")}.`,
-        },
-      },
+    if (!connection.attachments.has(name)) return;
+    noticeTo(connection, name, clock, "session.warning", {
+      warningType: "squadron",
+      message: `You take part in a session that somebody else has made; only its founder changes it. Ignored: ${ignored.join(", ")}.`,
     });
   });
 };

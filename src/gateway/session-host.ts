@@ -8,10 +8,10 @@ import { createSessionState } from "../sessions/session-state.ts";
 import type { KnownMessage, SessionName, SessionRow } from "../store/store.ts";
 import { askedOfPeople, unite } from "./declarations.ts";
 import { sessionDeleted } from "./deleted.ts";
-import { dismiss } from "./dismissal.ts";
 import { createHeldEnds } from "./held-ends.ts";
 import { createHostCalls } from "./host-calls.ts";
 import { createEventIntake } from "./host-events.ts";
+import { createHostParts } from "./host-parts.ts";
 import { createHostRequests } from "./host-requests.ts";
 import type { HostServices } from "./host-services.ts";
 import { createHostTurns } from "./host-turns.ts";
@@ -27,7 +27,7 @@ import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
 import { shownEvent } from "./shown-event.ts";
-import { ownEvent, type ToldEvent } from "./told-event.ts";
+import type { ToldEvent } from "./told-event.ts";
 import { withTurnsTold } from "./told-turns.ts";
 import { createTurnRows } from "./turn-rows.ts";
 import { runtimeGone } from "./turn-runner.ts";
@@ -131,7 +131,7 @@ export const createSessionHost = (options: {
     },
     async onMoved() {
       messages.learn(await store.messages.of(row.id));
-      await learnParts();
+      await parts.learn();
     },
     onLost: () => throwOut(lostMessage),
   });
@@ -284,7 +284,7 @@ export const createSessionHost = (options: {
     heldEnds,
     rows,
     async mayBegin() {
-      if (access.shared) await learnParts();
+      if (access.shared) await parts.learn();
       const open = services.residence.mayBegin(unit.key);
       const { leaving } = stay;
       if (open === undefined && leaving === undefined) return;
@@ -358,28 +358,15 @@ export const createSessionHost = (options: {
     });
   };
 
-  /** Nodes do not tell each other of changes. */
-  const learnParts = async (): Promise<void> => {
-    for (;;) {
-      // Read anew each time: what takes a while may be old by then.
-      const [change] = access.changesTo(await store.sessions.namesOf(row.id));
-      if (change === undefined) return;
-      await changePart(...change);
-    }
-  };
-
-  const changePart: SessionHost["changePart"] = async (user, role) => {
-    access.set(user, role);
-    if (role === null) services.eventLogs.expel(row.id, user);
-    if (role === null) for (const attachment of holders.expel(user)) dismiss(attachment, clock.now());
-    else holders.roleChanged(user);
-    if (role === null || role === "reader") services.presence.typing(row.id, user, false);
-    tellReaders(ownEvent(clock, "participant.changed", { user, role }));
-    services.presence.participantsChanged(row.id);
-    if (role === null) await turns.expel(user, "all");
-    else if (role === "reader") await turns.expel(user, "waiting");
-    letGo();
-  };
+  const parts = createHostParts({
+    services,
+    row,
+    access,
+    holders,
+    turns,
+    tellReaders,
+    onChanged: letGo,
+  });
 
   const host: SessionHost = {
     row,
@@ -417,7 +404,7 @@ export const createSessionHost = (options: {
     open: holders.open,
     watch: holders.watch,
     detach: holders.detach,
-    changePart,
+    changePart: parts.change,
     call,
     change,
     abandon: () => stay.hibernate("abandon"),

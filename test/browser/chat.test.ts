@@ -148,8 +148,8 @@ describe("two people in one room", () => {
     await asked(alice).getByRole("button", { name: "Allow" }).waitFor();
     await shot(alice, "permission");
     await asked(bob).getByRole("button", { name: "Allow" }).click();
-    await asked(alice).getByText("Answered by bob").waitFor();
-    await asked(bob).getByText("Answered by you").waitFor();
+    await asked(alice).getByText("Allowed by bob").waitFor();
+    await asked(bob).getByText("Allowed by you").waitFor();
     expect(await asked(alice).getByRole("button").count()).toBe(0);
     await agree([alice, bob], id, 2);
     expect((await said(bob)).at(-1)).toBe("Assistant: weather said: Rain until four, then sun.");
@@ -160,7 +160,7 @@ describe("two people in one room", () => {
     // Who comes in the middle sees it too.
     await alice.page.reload();
     await asked(alice).getByRole("button", { name: "Deny" }).click();
-    await asked(bob).last().getByText("Answered by alice").waitFor();
+    await asked(bob).last().getByText("Denied by alice").waitFor();
     // The button is gone; the focus is on what has become of the question.
     await asked(alice).last().locator("summary:focus").waitFor();
     // Who says no ends the turn.

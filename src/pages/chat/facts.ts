@@ -37,6 +37,13 @@ export type Fact =
       readonly ok: boolean;
       readonly result: string;
     }
+  /** What has become of a permission request. */
+  | {
+      readonly kind: "decision";
+      readonly id: string;
+      readonly request: string;
+      readonly allowed: boolean;
+    }
   | { readonly kind: "other"; readonly id: string };
 
 const fileOf = (value: unknown): SentFile => {
@@ -83,6 +90,10 @@ export const factOf = (name: string, event: Json): Fact | undefined => {
     case "tool.execution_complete": {
       const callId = text(data.toolCallId);
       return { kind: "tool-result", id, callId, ok: data.success === true, result: resultOf(data) };
+    }
+    case "permission.completed": {
+      const allowed = text(record(data.result).kind).startsWith("approved");
+      return { kind: "decision", id, request: text(data.requestId), allowed };
     }
     default:
       return other;

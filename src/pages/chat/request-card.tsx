@@ -191,21 +191,23 @@ const Answering = ({
   }
 };
 
-const settledText = ({ settled }: Request, me: Me): string => {
+const settledText = ({ settled }: Request, allowed: boolean | undefined, me: Me): string => {
   if (settled === null) return "";
-  if (settled.outcome === "answered" && settled.by !== null)
-    return settled.by === me.user ? words.answeredByYou : words.answered(settled.by);
+  if (settled.outcome === "answered" && settled.by !== null) {
+    const how = allowed === undefined ? words.answered : allowed ? words.allowed : words.denied;
+    return how(settled.by === me.user ? words.you : settled.by);
+  }
   return words.outcomes[settled.outcome] ?? settled.outcome;
 };
 
 /** How it ended, in a line; what was asked is behind it. */
-const Settled = ({ request, me }: { readonly request: Request; readonly me: Me }) => (
+const Settled = ({ request, allowed, me }: Pick<RequestProps, "request" | "allowed" | "me">) => (
   <details className="tool">
     <summary>
       <ChevronIcon />
       <QuestionIcon />
       <span className="request-title">{words.settled[request.kind]}</span>
-      <span className="tool-state">{settledText(request, me)}</span>
+      <span className="tool-state">{settledText(request, allowed, me)}</span>
     </summary>
     <div className="tool-inside">
       <Asked request={request} />
@@ -215,6 +217,8 @@ const Settled = ({ request, me }: { readonly request: Request; readonly me: Me }
 
 interface RequestProps {
   readonly request: Request;
+  /** Of a permission, once it is known. */
+  readonly allowed: boolean | undefined;
   readonly me: Me;
   readonly mayAnswer: boolean;
   readonly onAnswer: (answer: Json) => Promise<unknown>;
@@ -272,7 +276,11 @@ export const RequestCard = (props: RequestProps) => {
       className={open ? "request open" : "request"}
       aria-label={words.titles[request.kind]}
     >
-      {open ? <Open {...props} onAnswer={answer} /> : <Settled request={request} me={me} />}
+      {open ? (
+        <Open {...props} onAnswer={answer} />
+      ) : (
+        <Settled request={request} allowed={props.allowed} me={me} />
+      )}
     </fieldset>
   );
 };

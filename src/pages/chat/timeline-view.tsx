@@ -77,6 +77,7 @@ const ItemView = memo(({ item, me, isOwner, onAnswer }: Shared & { readonly item
       return (
         <RequestCard
           request={item.request}
+          allowed={item.allowed}
           me={me}
           mayAnswer={item.request.for === me.user || isOwner}
           onAnswer={(answer) => onAnswer(item.request.id, answer)}

@@ -14,7 +14,13 @@ export type Item =
     }
   | { readonly kind: "answer"; readonly key: string; readonly content: string; readonly grows: boolean }
   | { readonly kind: "tools"; readonly key: string; readonly calls: readonly ToolCall[] }
-  | { readonly kind: "request"; readonly key: string; readonly request: Request }
+  | {
+      readonly kind: "request";
+      readonly key: string;
+      readonly request: Request;
+      /** Of a permission, once it is known. */
+      readonly allowed: boolean | undefined;
+    }
   | { readonly kind: "ending"; readonly key: string; readonly turn: Turn };
 
 export interface ToolCall {
@@ -71,7 +77,11 @@ export const timelineOf = (
 ): Item[] => {
   const { facts, growing, requests, turns } = room;
   const results = new Map<string, Result>();
-  for (const fact of facts) if (fact.kind === "tool-result") results.set(fact.callId, fact);
+  const decisions = new Map<string, boolean>();
+  for (const fact of facts) {
+    if (fact.kind === "tool-result") results.set(fact.callId, fact);
+    if (fact.kind === "decision") decisions.set(fact.request, fact.allowed);
+  }
   const items: Item[] = [];
   let turnId: string | undefined;
 
@@ -83,7 +93,12 @@ export const timelineOf = (
   const placeRequests = (from: number, to: number): void => {
     for (const request of requests)
       if (request.at >= from && request.at < to)
-        items.push({ kind: "request", key: `request-${request.id}`, request });
+        items.push({
+          kind: "request",
+          key: `request-${request.id}`,
+          request,
+          allowed: decisions.get(request.id),
+        });
   };
 
   facts.forEach((fact, at) => {
@@ -115,6 +130,7 @@ export const timelineOf = (
         break;
       }
       case "tool-result":
+      case "decision":
       case "other":
         break;
     }

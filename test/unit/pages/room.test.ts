@@ -261,6 +261,24 @@ describe("requests", () => {
     expect(shownOf(room)[2]).toMatchObject({ request: { settled: { by: "bob", outcome: "answered" } } });
   });
 
+  it("of permissions say what was decided, whichever is told first", () => {
+    const settled = passing("request.settled", { requestId: "r", by: "bob", outcome: "answered" });
+    for (const [kind, allowed] of [
+      ["approved", true],
+      ["denied-interactively-by-user", false],
+    ] as const) {
+      const decided = history("permission.completed", "p", { requestId: "r", result: { kind } });
+      for (const order of [
+        [settled, decided],
+        [decided, settled],
+      ])
+        expect(shownOf(receive(emptyRoom, [told("r"), ...order]))).toMatchObject([
+          { kind: "request", allowed },
+        ]);
+    }
+    expect(shownOf(receive(emptyRoom, [told("r"), settled]))).toMatchObject([{ allowed: undefined }]);
+  });
+
   it("are not opened again by what was asked for earlier, nor closed by it if they came later", () => {
     const settled = receive(emptyRoom, [
       told("r"),

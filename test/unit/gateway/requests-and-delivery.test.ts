@@ -69,6 +69,18 @@ describe("who is asked, and who sees it", () => {
     expect(askedBy({ ...asked, attachments: [http, a] }, "permission.requested", {})?.name).toBe("a");
   });
 
+  it("shows what the founder's programs bring, and what only the model is told, to the founder alone", () => {
+    const bob = { ...attachment("bob", {}, "bob"), founder: false };
+    const withBob = { ...audience(), attachments: [a, bob] };
+    for (const type of [
+      ...["system.message", "model.messages_snapshot", "hook.start", "hook.progress", "hook.end"],
+      "mcp.headers_refresh_required",
+    ])
+      expect([type, names(receivers(withBob, type, {}))]).toEqual([type, ["a"]]);
+    expect(names(receivers(withBob, "mcp.oauth_required", {}))).toEqual([]);
+    expect(names(receivers(withBob, "assistant.message", {}))).toEqual(["a", "bob"]);
+  });
+
   it("shows deltas only to who streams, and the end of a turn not to who waits for a later one", () => {
     expect(names(receivers(audience(), "assistant.message_delta", undefined))).toEqual(["a"]);
     expect(names(receivers(audience(a, [b]), "session.idle", {}))).toEqual(["a", "w"]);

@@ -223,11 +223,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
 
   /** Puts the message into the queue and stores that, unless it begins at once and its sender waits for that. */
   const enqueue = async (turn: Turn<Sender>, answer: SendAnswer, first: boolean): Promise<SentMessage> => {
-    const { length } = queue.waiting;
-    assertRoom(
-      length,
-      `${length} messages already wait in this session; try again when one has been answered.`,
-    );
+    const { waiting } = queue;
+    // Nobody who fills the queue keeps those out who have nothing in it.
+    if (waiting.some(({ sender }) => lineOf(sender) === lineOf(turn.sender)))
+      assertRoom(
+        waiting.length,
+        `${waiting.length} messages already wait in this session; try again when one has been answered.`,
+      );
     queue.add(turn, first);
     const waits = current !== undefined || queue.waiting.length > 1 || !seated();
     if (answer === "taken" && !waits) {

@@ -636,12 +636,14 @@ describe("the turn runner", () => {
     await expect(runner.send(bob, { prompt: "three" }, taken)).rejects.toBe(deleted);
   });
 
-  it("refuses more than may wait, and says how many that is", async () => {
+  it("refuses more than may wait, and says how many that is; who has nothing waiting is not kept out", async () => {
     const { runner } = setUp({ queueLength: 1 });
-    for (const prompt of ["runs", "waits"]) await runner.send(alice, { prompt }, { answer: "ended" });
-    await expect(runner.send(bob, { prompt: "no" }, { answer: "ended" })).rejects.toMatchObject({
-      code: "queue_full",
-      details: { limit: 1 },
-    });
+    const send = (by: Connection) => runner.send(by, { prompt: "p" }, { answer: "ended" });
+    const full = { code: "queue_full", details: { limit: 1 } };
+    for (const _ of ["runs", "waits"]) await send(alice);
+    await expect(send(alice)).rejects.toMatchObject(full);
+    await send(bob);
+    for (const one of [alice, bob]) await expect(send(one)).rejects.toMatchObject(full);
+    expect(runner.waiting).toHaveLength(2);
   });
 });

@@ -25,7 +25,9 @@ export const failures = {
 
 export const time = z.iso.datetime().describe("UTC");
 export const usage = z.object({ inputTokens: z.int(), outputTokens: z.int() }).meta({ id: "Usage" });
-export const visibility = z.enum(["private", "shared"]);
+export const visibility = z
+  .enum(["private", "shared"])
+  .describe("A mark that is kept. It lets nobody in: that is what participants and invites are for");
 export const cursor = z.string().min(1).max(500).describe("`next` of the page before");
 export const limit = (most: number) => z.coerce.number().int().min(1).max(most).default(Math.min(50, most));
 

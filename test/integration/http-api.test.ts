@@ -229,9 +229,16 @@ describe("what the API says about itself", () => {
   test("the docs page names every route and error, and its policy lets nothing in", async () => {
     const response = await fetch(`${squadron.baseUrl}/docs`);
     const page = await response.text();
+    const { paths } = (await (await fetch(`${squadron.baseUrl}/openapi.json`)).json()) as {
+      paths: Record<string, Record<string, { summary: string }>>;
+    };
+    const missing = Object.entries(paths).flatMap(([path, item]) =>
+      Object.values(item)
+        .map(({ summary }) => `<code>${path}</code><span>${summary}</span>`)
+        .filter((entry) => !page.includes(entry)),
+    );
+    expect(missing).toEqual([]);
     for (const word of [
-      "/v1/sessions/{id}/messages",
-      "/v1/prompts",
       'id="error-session_not_found"',
       "text/event-stream",
       "<td><code>attachments[].mimeType</code></td><td>string, 1 to 200 characters, required</td>",

@@ -7,6 +7,7 @@ import type { OpenRequests } from "./open-requests.ts";
 import { answerParameters } from "./request-answers.ts";
 import { boundedDetail } from "./request-detail.ts";
 import { requestKinds } from "./request-kinds.ts";
+import { forEverybody } from "./shown-event.ts";
 import type { Attachment, Sender } from "./vocabulary.ts";
 
 /** Has the runtime taken an answer as the one to its question? */
@@ -37,7 +38,7 @@ export const createEventRequests = (options: {
 
   const detailOf = (type: string, data: unknown): Json => {
     const ids = (id: string): string | undefined => (id === session ? publicId : undefined);
-    const shown = rewriteEvent({ type, data }, ids, () => undefined);
+    const shown = rewriteEvent(forEverybody({ type, data }), ids, () => undefined);
     return boundedDetail(isObject(shown) ? shown.data : undefined);
   };
 

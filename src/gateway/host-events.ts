@@ -9,7 +9,7 @@ import type { HostTurns } from "./host-turns.ts";
 import type { PolicyCalls } from "./policy-calls.ts";
 import { requestEventTypes } from "./request-kinds.ts";
 import { scheduleEvents } from "./schedules.ts";
-import { asWritten } from "./shown-event.ts";
+import { forEverybody, hasFoundersFields } from "./shown-event.ts";
 import { type ToldEvent, toldEvent } from "./told-event.ts";
 import type { Attachment, Connection } from "./vocabulary.ts";
 
@@ -124,9 +124,9 @@ export const createEventIntake = (options: {
     const to = ours ? bystanders(audience, type, data) : receivers(audience, type, data);
     const tellOne = (attachment: Attachment): void => {
       const { connection, name, founder } = attachment;
-      if (eventTypesWithIds.has(type)) {
+      if (eventTypesWithIds.has(type) || (!founder && hasFoundersFields(type))) {
         const shown = rewriteEvent(
-          founder ? event : asWritten(event),
+          founder ? event : forEverybody(event),
           (id) => (id === session ? name : undefined),
           options.clientMessageId,
         );
@@ -155,7 +155,8 @@ export const createEventIntake = (options: {
   };
 
   const tellReaders = (frame: Envelope, type: string, event: unknown): void => {
-    const told = toldEvent(frame, eventTypesWithIds.has(type) ? () => options.shown(event) : undefined);
+    const isChanged = eventTypesWithIds.has(type) || hasFoundersFields(type);
+    const told = toldEvent(frame, isChanged ? () => options.shown(event) : undefined);
     if (told !== undefined) options.tellReaders(told);
   };
 

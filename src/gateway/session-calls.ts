@@ -15,7 +15,7 @@ import { tellIgnored } from "./ignored-parameters.ts";
 import { clearQueue, ownPendingItems, pendingItems, removeMostRecent } from "./queue-calls.ts";
 import { isAnswer } from "./request-kinds.ts";
 import { answerOverSdk } from "./sdk-answers.ts";
-import { asWritten } from "./shown-event.ts";
+import { forEverybody } from "./shown-event.ts";
 import { admitTurn } from "./turn-admission.ts";
 import { beginsTurn, mayBegin } from "./unqueued-turn.ts";
 import type { Attachment, Connection, SessionHost } from "./vocabulary.ts";
@@ -196,7 +196,7 @@ export const callSession = async (
 const eventsFor = ({ founder }: Part, events: readonly unknown[]): readonly unknown[] =>
   founder
     ? events
-    : events.filter((event) => !isObject(event) || !untold.has(String(event.type))).map(asWritten);
+    : events.filter((event) => !isObject(event) || !untold.has(String(event.type))).map(forEverybody);
 
 const callHeld = async (
   services: GatewayServices,

@@ -11,11 +11,23 @@ const isUsers = (
   data.isAutopilotContinuation !== true &&
   (data.source === undefined || data.source === "user");
 
-/** A user's message without what the model got in its place, to which the founder's hooks may have added. */
-export const asWritten = <E>(event: E): E => {
-  if (!isObject(event) || event.type !== "user.message" || !isObject(event.data)) return event;
-  const { transformedContent: _forTheModel, ...data } = event.data;
-  return { ...event, data };
+/** What of an event's data only the founder's SDK clients see: what hooks have added for the model, and where it works. */
+const foundersFields: Readonly<Record<string, readonly string[]>> = {
+  "user.message": ["transformedContent"],
+  "session.start": ["context", "githubMcpToolConfig"],
+  "session.resume": ["context", "githubMcpToolConfig"],
+  "external_tool.requested": ["workingDirectory"],
+};
+
+export const hasFoundersFields = (type: string): boolean => Object.hasOwn(foundersFields, type);
+
+/** An event without what is the founder's alone. */
+export const forEverybody = <E>(event: E): E => {
+  if (!isObject(event) || !isObject(event.data)) return event;
+  const fields = foundersFields[String(event.type)];
+  if (fields === undefined) return event;
+  const shown = Object.entries(event.data).filter(([name]) => !fields.includes(name));
+  return { ...event, data: Object.fromEntries(shown) };
 };
 
 /**
@@ -36,7 +48,10 @@ export const shownEvent = (
   known: (runtimeId: string) => { readonly clientId: string; readonly sender: string | null } | undefined,
 ): unknown =>
   rewriteEvent(
-    withSender(asWritten(event), (id) => (id === undefined ? undefined : known(id)?.sender) ?? session.owner),
+    withSender(
+      forEverybody(event),
+      (id) => (id === undefined ? undefined : known(id)?.sender) ?? session.owner,
+    ),
     (id) => (id === session.id ? session.publicId : undefined),
     (id) => known(id)?.clientId,
   );

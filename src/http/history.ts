@@ -1,4 +1,4 @@
-import { asWritten, withSender } from "../gateway/shown-event.ts";
+import { forEverybody, withSender } from "../gateway/shown-event.ts";
 import { SquadronError } from "../kernel/errors.ts";
 import { isObject } from "../kernel/json.ts";
 import { RawJson } from "../wire/raw-json.ts";
@@ -24,7 +24,7 @@ export const historyEvents = (
   if (!Array.isArray(events)) throw new SquadronError("upstream_error", "The runtime told no history.");
   return events.flatMap((event: unknown) =>
     isObject(event) && typeof event.type === "string"
-      ? [withSender(asWritten({ ...event, type: event.type }), senderOf)]
+      ? [withSender(forEverybody({ ...event, type: event.type }), senderOf)]
       : [],
   );
 };

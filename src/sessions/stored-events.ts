@@ -4,12 +4,13 @@ import { linesWith, logPath, parsedEvent } from "./history-ids.ts";
 /**
  * Events that are no part of the conversation: what the model is told, which runtimes tell with every turn and write only
  * now and then; what the hooks of the founder's programs are asked and say, which may be meant for the model alone; and
- * what those programs are asked about MCP servers, with addresses and client secrets.
+ * what those programs are asked about MCP servers, with addresses and client secrets. And where the session works.
  */
 export const untold: ReadonlySet<string> = new Set([
   ...["system.message", "model.messages_snapshot"],
   ...["hook.start", "hook.progress", "hook.end"],
   ...["mcp.oauth_required", "mcp.headers_refresh_required"],
+  "session.context_changed",
 ]);
 
 /** Stands for the place before the first event of a history. */

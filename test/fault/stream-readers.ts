@@ -44,7 +44,7 @@ export const publicIdOf = async (world: World, { user, name }: LoadSession): Pro
 
 const untold = new Set([
   ...["system.message", "model.messages_snapshot"],
-  ...["hook.start", "hook.progress", "hook.end"],
+  ...["hook.start", "hook.progress", "hook.end", "session.context_changed"],
 ]);
 
 /** Its events that count, as the HTTP API has them. */

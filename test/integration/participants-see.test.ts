@@ -15,7 +15,7 @@ afterAll(async () => {
   await squadron?.stop();
 });
 
-it("a participant sees the conversation, and nothing of what the founder has the model told", async () => {
+it("a participant sees the conversation, and nothing of what the founder has the model told, nor where", async () => {
   await using victim = await openVictim(squadron);
   const forTheModel = "CANARY-OF-A-HOOK-2d11";
   victim.client.answerWith((method) =>
@@ -44,9 +44,12 @@ it("a participant sees the conversation, and nothing of what the founder has the
       "model.messages_snapshot",
       "hook.",
       forTheModel,
+      squadron.directory,
     ];
     expect(secrets.filter((secret) => seen.includes(secret))).toEqual([]);
   }
   const hers = await victim.history();
-  expect([canaries.systemMessage, forTheModel].filter((one) => !hers.includes(one))).toEqual([]);
+  expect(
+    [canaries.systemMessage, forTheModel, squadron.directory].filter((one) => !hers.includes(one)),
+  ).toEqual([]);
 });

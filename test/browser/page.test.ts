@@ -138,6 +138,33 @@ describe("the page", () => {
     await done(alice);
   });
 
+  it("stays as wide as a phone, whatever is written, said and attached", async () => {
+    const alice = await personAt(browser, squadron, "alice", phone);
+    await signIn(alice);
+    await newRoom(alice);
+    const { page } = alice;
+    const expectNarrow = async () =>
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(phone.viewport?.width);
+    const long = "w".repeat(300);
+    await page.getByLabel("Message", { exact: true }).fill(long);
+    await page.locator("input[type=file]").setInputFiles({
+      name: `${long}.txt`.slice(-200),
+      mimeType: "text/plain",
+      buffer: Buffer.from("x"),
+    });
+    await page.getByRole("button", { name: /^Remove www/ }).waitFor();
+    await expectNarrow();
+    await page.getByRole("button", { name: "Send" }).tap();
+    await page.getByText("I am a scripted model").first().waitFor();
+    await expectNarrow();
+    await say(
+      alice,
+      `[[echo ${long}\n\n| a | b |\n|-|-|\n| ${long} | ${long} |\n\n\`\`\`\n${long}\n\`\`\`\n\n\`${long}\` https://example.com/${long} done]]`,
+    );
+    await page.locator("article.answer", { hasText: "done" }).waitFor();
+    await expectNarrow();
+  });
+
   it("is used with the keyboard alone", async () => {
     const alice = await personAt(browser, squadron, "alice");
     await newRoom(alice);

@@ -116,7 +116,7 @@ const open = async (
       .prepare(runtime, policy, attachments)
       .catch((error) => services.log.info({ session: row.id, error }, "a runtime could not be prepared"));
   if (!row.ephemeral) services.useLedger.used(row.id, 0, 0);
-  services.log.info({ session: row.id, connection: connection.id, kind }, "session opened");
+  services.log.info({ session: row.id, id: row.publicId, connection: connection.id, kind }, "session opened");
   return { ...result, sessionId: name, nativeSessionId: name };
 };
 

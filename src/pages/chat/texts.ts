@@ -157,7 +157,7 @@ export const texts = {
     remove: (user: string) => `Remove ${user}`,
     invite: "Invite by link",
     role: "Role",
-    uses: "Number of people",
+    uses: "How many",
     create: "Make a link",
     link: "Invitation link",
     copy: "Copy link",

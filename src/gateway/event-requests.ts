@@ -24,11 +24,13 @@ export type SeeRequest = (
 ) => void;
 
 export const createEventRequests = (options: {
-  readonly requests: Pick<OpenRequests, "add">;
+  readonly requests: Pick<OpenRequests, "add" | "giveUp">;
   readonly session: string;
   readonly publicId: string;
   readonly turn: () => Turn<Sender> | undefined;
   readonly call: (method: string, params: JsonObject) => Promise<Envelope>;
+  /** Do the session's questions wait for people who answer over HTTP? */
+  readonly asksPeople: () => boolean;
   /** Nobody answered in time. */
   readonly onExpired: () => void;
   /** A default answer was not taken. */
@@ -48,6 +50,7 @@ export const createEventRequests = (options: {
     if (data.resolvedByHook === true) return;
     const id = data.requestId;
     const choose = (): Attachment | undefined => askedBy(audience, type, data);
+    const asked = choose();
     requests.add(
       {
         id,
@@ -70,7 +73,12 @@ export const createEventRequests = (options: {
           );
         },
       },
-      choose(),
+      asked,
     );
+    // It is asked for a client alone that may not answer it: without that one it would have been denied at once.
+    const isInVain = (): boolean =>
+      !options.asksPeople() &&
+      audience.attachments.some((one) => kind.answerable(one, data) && !audience.answers(one));
+    if (asked === undefined && isInVain()) requests.giveUp(id);
   };
 };

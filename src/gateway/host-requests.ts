@@ -72,6 +72,7 @@ export const createHostRequests = (options: {
     session: row.id,
     publicId: row.publicId,
     turn: options.turn,
+    asksPeople: options.asksPeople,
     call: options.call,
     onExpired: () => metrics.callback("timeout"),
     onFailure: (method, error) =>

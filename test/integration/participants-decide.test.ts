@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
 import { connectRaw, type RawClient } from "../support/raw-client.ts";
 import { startTestNode, type TestNode, users } from "../support/test-node.ts";
-import { rowOf } from "../support/victim.ts";
+import { rowOf, sayIn } from "../support/victim.ts";
 import { eventually } from "../support/wait.ts";
 
 let squadron: TestNode;
@@ -51,4 +51,17 @@ it("a participant decides for this once: what holds for longer is the founder's"
   expect(await decide(await asked(bob, 2), { kind: "reject" })).toMatchObject({ result: { success: true } });
   await eventually(() => bob.events("session.idle").length === 2, { what: "the second turn's end" });
   expect(await calls()).toEqual([]);
+});
+
+it("a participant's handler makes nobody else's turn wait for an answer", async () => {
+  await using alice = await connectRaw(squadron.node.sdk.port, users.alice.key);
+  await alice.ask("session.create", { sessionId: "alone", availableTools: ["builtin:create"] });
+  const { publicId } = await rowOf(squadron.node, "alone");
+  await httpOf(squadron).call("alice", "PUT", `/v1/sessions/${publicId}/participants/bob`, {
+    role: "writer",
+  });
+  await using bob = await connectRaw(squadron.node.sdk.port, users.bob.key);
+  await bob.ask("session.resume", { sessionId: "alice~alone", requestPermission: true });
+  await sayIn(alice, "alone", '[[call create {"path":"three.txt","file_text":"x"}]]');
+  expect(bob.events("permission.requested")).toEqual([]);
 });

@@ -73,9 +73,6 @@ export class SquadronError extends Error {
 /** Every code with its HTTP status and JSON-RPC code, for the documentation and the OpenAPI document. */
 export const errorTable: Readonly<Record<ErrorCode, { readonly http: number; readonly rpc: number }>> = table;
 
-export const isErrorCode = (value: unknown): value is ErrorCode =>
-  typeof value === "string" && value in table;
-
 /** The error itself if it is ours, else `internal` with the original as cause; the original's text is not repeated. */
 export const toSquadronError = (error: unknown): SquadronError =>
   error instanceof SquadronError

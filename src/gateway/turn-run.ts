@@ -1,4 +1,3 @@
-import { isObject } from "../kernel/json.ts";
 import type { Turn, TurnOutcome } from "../sessions/turn.ts";
 import type { TurnProgress } from "./turn-progress.ts";
 import type { Sender } from "./vocabulary.ts";
@@ -6,10 +5,8 @@ import type { Sender } from "./vocabulary.ts";
 /** A message that was delivered into the running turn. */
 export interface Steered {
   readonly turn: Turn<Sender>;
-  /** Has the runtime told of it? It can do so just before the idle of a turn that does not take it up any more. */
+  /** Has the turn taken it up? */
   seen: boolean;
-  /** Has the model said anything since? */
-  takenUp: boolean;
 }
 
 /** A turn from its beginning to its end. */
@@ -35,10 +32,6 @@ export interface TurnRun {
 export const isGiving = ({ turn, steered }: TurnRun): boolean =>
   [turn, ...steered.map((one) => one.turn)].some(({ state }) => state.kind === "submitting");
 
-/** Has the turn's own model said something with this? */
-export const isAnswer = (type: string, data: unknown): boolean =>
-  type === "assistant.message" && isObject(data) && data.parentToolCallId === undefined;
-
 /** Does this idle end a turn? Autopilot is idle between its own steps. */
 export const endsTurn = (data: unknown): boolean =>
   !(typeof data === "object" && data !== null && "mode" in data && data.mode === "autopilot");
@@ -48,4 +41,4 @@ export const endsTurn = (data: unknown): boolean =>
  * the runtime's next turn; with a turn that ends otherwise the runtime drops it.
  */
 export const joinedTo = ({ steered }: TurnRun, end: TurnOutcome["kind"]): readonly Turn<Sender>[] =>
-  steered.filter(({ takenUp }) => takenUp || end !== "completed").map(({ turn }) => turn);
+  steered.filter(({ seen }) => seen || end !== "completed").map(({ turn }) => turn);

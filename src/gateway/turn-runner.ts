@@ -6,7 +6,7 @@ import { createTurnQueue } from "../sessions/turn-queue.ts";
 import { createAcceptances } from "./acceptances.ts";
 import type { TurnPlace } from "./turn-places.ts";
 import { createTurnProgress } from "./turn-progress.ts";
-import { endsTurn, isAnswer, isGiving, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
+import { endsTurn, isGiving, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
 import type { SendManner, TurnRunner, TurnRunnerOptions } from "./turn-vocabulary.ts";
 import type { SendAnswer, Sender, SentMessage } from "./vocabulary.ts";
 
@@ -181,7 +181,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   };
 
   const deliver = (run: TurnRun, turn: Turn<Sender>): void => {
-    const steered: Steered = { turn, seen: false, takenUp: false };
+    const steered: Steered = { turn, seen: false };
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
     run.taken = Promise.withResolvers();
@@ -336,7 +336,6 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
           }
         }
       }
-      if (isAnswer(type, data)) for (const one of run.steered) one.takenUp ||= one.seen;
       run.progress.observe(type, data);
     },
     ending(data) {

@@ -378,9 +378,8 @@ describe("the turn runner", () => {
     const { messageId, turn: second } = await steering;
     expect([messageId, runner.serves(bob), runner.waits(bob)]).toEqual(["r2", false, true]);
     runner.observe("user.message", { messageId: "r2" });
-    expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, false, true]);
-    runner.observe("assistant.message", { content: "to both" });
     expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, true, false]);
+    runner.observe("assistant.message", { content: "to both" });
     expect(runner.ending({})).toMatchObject({
       turn: first,
       joined: [second],
@@ -411,22 +410,6 @@ describe("the turn runner", () => {
     await settle();
     expect(submitted.map(({ prompt }) => prompt)).toEqual(["one", "two", "three"]);
     expect(third.state.kind).toBe("submitting");
-  });
-
-  it("takes a message as the next turn whose event came before the idle of the turn that it was too late for", async () => {
-    const { runner, submitted, first, steering } = await steered();
-    submitted[1]?.accept("r2");
-    const { turn: second } = await steering;
-    runner.observe("assistant.message", { content: "to one" });
-    runner.observe("user.message", { messageId: "r2" });
-    runner.observe("assistant.message", { content: "of a subagent", parentToolCallId: "t" });
-    expect(runner.ending({})).toMatchObject({ turn: first, joined: [], outcome: { content: "to one" } });
-    runner.idle({});
-    expect(await first.ended).toMatchObject({ kind: "completed", content: "to one" });
-    expect([runner.current, second.state.kind]).toEqual([second, "running"]);
-    runner.observe("assistant.message", { content: "to two" });
-    runner.idle({});
-    expect(await second.ended).toMatchObject({ kind: "completed", content: "to two" });
   });
 
   it("ends a delivered message as its turn ends when that does not complete, taken up or not", async () => {

@@ -200,6 +200,9 @@ describe("who may answer", () => {
     expect((await message).body.content).toMatch(/^create said: Created/);
     await eventually(async () => (await audited("dave")).length === 1, { what: "the audit has it" });
     expect(await audited("dave")).toMatchObject([{ target: id, outcome: "forbidden" }]);
+    await eventually(async () => (await audited("alice")).some(({ target }) => target === id), {
+      what: "the audit has the answer that counted",
+    });
     expect(await audited("alice")).toContainEqual(
       expect.objectContaining({ target: id, outcome: "ok", detail: `permission ${request.id}: allow` }),
     );

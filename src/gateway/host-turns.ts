@@ -43,6 +43,10 @@ export interface HostTurns extends Omit<TurnRunner, "send" | "steer" | "abort" |
 /** How long a runtime may take to hear that a turn is to end. */
 const expelWithinMs = 5_000;
 
+/** What a client is told whose message the runtime took and then forgot. */
+const dropped =
+  "The runtime has dropped the message without an answer; send it again if you want it answered.";
+
 /** What a message is refused with that has not got into the queue. */
 const untaken: ReadonlySet<ErrorCode> = new Set(["busy", "queue_full", "forbidden", "draining"]);
 
@@ -63,6 +67,10 @@ export const createHostTurns = (options: {
   /** Waits until a turn may begin. */
   readonly mayBegin: () => Promise<void>;
   readonly onStuck: () => void;
+  /** Rejects when the runtime cannot be asked. */
+  readonly isProcessing: () => Promise<boolean>;
+  /** Takes in an event that the runtime owes. */
+  readonly tellOwed: (type: string, data: Json) => void;
   /** The session's runtime, awake, is given a turn's first message. */
   readonly onRunning: () => void;
   readonly onEnded: () => void;
@@ -137,6 +145,12 @@ export const createHostTurns = (options: {
     },
     steering: options.rows.begun,
     onStuck: options.onStuck,
+    isProcessing: options.isProcessing,
+    onEndLost(aborted) {
+      log.warn({ session, aborted }, "the runtime has not told the end of a turn; it is told for it");
+      if (!aborted) options.tellOwed("session.error", { errorType: "squadron", message: dropped });
+      options.tellOwed("session.idle", { mode: "interactive", ...(aborted && { aborted }) });
+    },
     place: (sender, onHeld) => options.services.turnPlaces.take(sender.principal, limits, onHeld),
     queueLength: limits.queueLength,
     turnTimeoutMs: limits.turnTimeoutMs,

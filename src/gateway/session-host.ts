@@ -19,6 +19,7 @@ import { createInOrder } from "./in-order.ts";
 import { registerInterest } from "./interests.ts";
 import { createKnownMessages } from "./known-messages.ts";
 import { runtimeOf } from "./life.ts";
+import { noticeOf } from "./own-notice.ts";
 import { createOwnWork } from "./own-work.ts";
 import { createPolicyCalls } from "./policy-calls.ts";
 import { policyDeclares } from "./policy-tools.ts";
@@ -297,6 +298,11 @@ export const createSessionHost = (options: {
       }
     },
     onStuck: stay.dropSoon,
+    async isProcessing() {
+      const told = await askIfAwake("session.metadata.isProcessing");
+      return !(isObject(told) && told.processing === false);
+    },
+    tellOwed: (type, data) => intake.take(noticeOf(row.id, clock, type, data)),
     onRunning: () => {
       const runtime = runtimeOf(upstream.life);
       if (runtime !== undefined) endInRuntime ??= services.fleet.turnBegan(runtime);

@@ -1,3 +1,4 @@
+import { isObject } from "../kernel/json.ts";
 import type { Turn, TurnOutcome } from "../sessions/turn.ts";
 import type { TurnProgress } from "./turn-progress.ts";
 import type { Sender } from "./vocabulary.ts";
@@ -5,8 +6,10 @@ import type { Sender } from "./vocabulary.ts";
 /** A message that was delivered into the running turn. */
 export interface Steered {
   readonly turn: Turn<Sender>;
-  /** Has the turn taken it up? */
+  /** Has the runtime told of it? It can do so just before the idle of a turn that does not take it up any more. */
   seen: boolean;
+  /** Has the model said anything since? */
+  takenUp: boolean;
 }
 
 /** A turn from its beginning to its end. */
@@ -20,17 +23,35 @@ export interface TurnRun {
   aborting: boolean;
   /** Its idle has come before its message was known to be taken. */
   idleSeen: boolean;
+  /** Has its idle come? What it tells is being stored; nothing can join or abort the turn any more. */
+  over: boolean;
+  /** Was it delivered into an earlier turn, too late for that? The runtime has not told yet that it begins with it. */
+  unbegun: boolean;
   /**
    * Resolves when the runtime has taken the message that it was given last, or the turn has ended. One is given after the
    * other: by its events a runtime tells which message is which only when one is on its way.
    */
   taken: PromiseWithResolvers<void>;
   cancelTimer: () => void;
+  cancelWatch: () => void;
 }
+
+/**
+ * May the runtime never tell the end of this turn? When an abort crosses a message that is delivered into the turn, it
+ * sometimes keeps the message without running it, or drops it, and says no `session.idle` (11 of 200 times).
+ */
+export const isDoubtful = ({ aborting, unbegun, over }: TurnRun): boolean => !over && (aborting || unbegun);
+
+/** Does this run take up no further message? */
+export const takesNone = ({ aborting, over }: TurnRun): boolean => aborting || over;
 
 /** Is a message of this run on its way to the runtime? */
 export const isGiving = ({ turn, steered }: TurnRun): boolean =>
   [turn, ...steered.map((one) => one.turn)].some(({ state }) => state.kind === "submitting");
+
+/** Has the turn's own model said something with this? */
+export const isAnswer = (type: string, data: unknown): boolean =>
+  type === "assistant.message" && isObject(data) && data.parentToolCallId === undefined;
 
 /** Does this idle end a turn? Autopilot is idle between its own steps. */
 export const endsTurn = (data: unknown): boolean =>
@@ -41,4 +62,4 @@ export const endsTurn = (data: unknown): boolean =>
  * the runtime's next turn; with a turn that ends otherwise the runtime drops it.
  */
 export const joinedTo = ({ steered }: TurnRun, end: TurnOutcome["kind"]): readonly Turn<Sender>[] =>
-  steered.filter(({ seen }) => seen || end !== "completed").map(({ turn }) => turn);
+  steered.filter(({ takenUp }) => takenUp || end !== "completed").map(({ turn }) => turn);

@@ -4,9 +4,19 @@ import { isObject } from "../kernel/json.ts";
 import { abortedUnbegun, createTurn, type Turn, type TurnOutcome } from "../sessions/turn.ts";
 import { createTurnQueue } from "../sessions/turn-queue.ts";
 import { createAcceptances } from "./acceptances.ts";
+import { watchEnd } from "./end-watch.ts";
 import type { TurnPlace } from "./turn-places.ts";
 import { createTurnProgress } from "./turn-progress.ts";
-import { endsTurn, isGiving, joinedTo, type Steered, type TurnRun } from "./turn-run.ts";
+import {
+  endsTurn,
+  isAnswer,
+  isDoubtful,
+  isGiving,
+  joinedTo,
+  type Steered,
+  type TurnRun,
+  takesNone,
+} from "./turn-run.ts";
 import type { SendManner, TurnRunner, TurnRunnerOptions } from "./turn-vocabulary.ts";
 import type { SendAnswer, Sender, SentMessage } from "./vocabulary.ts";
 
@@ -51,9 +61,28 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     if (current !== run) throw new SquadronError("cancelled", "The turn has ended meanwhile.");
   };
 
+  /** The runtime does nothing any more, and has not told the end. */
+  const endLost = async (run: TurnRun): Promise<void> => {
+    // A message that it keeps would come up in a later turn.
+    await options.abortUpstream(() => assertCurrent(run));
+    if (current === run && isDoubtful(run)) options.onEndLost(run.aborting);
+  };
+
+  const watch = (run: TurnRun): void => {
+    run.cancelWatch();
+    run.cancelWatch = watchEnd({
+      clock,
+      isDoubtful: () => current === run && isDoubtful(run),
+      isProcessing: options.isProcessing,
+      onLost: () => endLost(run),
+    });
+  };
+
   /** Aborts this turn and no later one, however long the way to the runtime is. */
   const abortRun = async (run: TurnRun): Promise<void> => {
+    if (run.over) return;
     run.aborting = true;
+    watch(run);
     try {
       await options.abortUpstream(() => assertCurrent(run));
     } catch (error) {
@@ -83,6 +112,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     const late = run.steered.filter((one) => !joined.includes(one.turn));
     current = undefined;
     run.cancelTimer();
+    run.cancelWatch();
     run.taken.resolve();
     for (const one of [turn, ...joined])
       acceptances.reject(
@@ -105,6 +135,10 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     queue.adopt(next.turn);
     const begun = begin(next.turn, others);
     begun.submitted = true;
+    begun.unbegun = true;
+    // The abort may have come too late for its turn, and in time for this one.
+    begun.aborting = run.aborting;
+    watch(begun);
     letNextIn();
   };
 
@@ -127,8 +161,11 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       submitted: false,
       aborting: false,
       idleSeen: false,
+      over: false,
+      unbegun: false,
       taken: Promise.withResolvers(),
       cancelTimer: clock.after(options.turnTimeoutMs, () => timedOut(run)),
+      cancelWatch: () => undefined,
     };
     current = run;
     return run;
@@ -181,7 +218,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   };
 
   const deliver = (run: TurnRun, turn: Turn<Sender>): void => {
-    const steered: Steered = { turn, seen: false };
+    const steered: Steered = { turn, seen: false, takenUp: false };
     turn.change({ kind: "submit" });
     run.steered = [...run.steered, steered];
     run.taken = Promise.withResolvers();
@@ -257,13 +294,13 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       options.assertMaySend(turn.sender);
       const run = current;
       if (run === undefined) return enqueue(turn, answer, true);
-      await (run.aborting ? run.turn.ended : run.taken.promise);
-      if (current !== run || run.aborting || isGiving(run)) continue;
+      await (takesNone(run) ? run.turn.ended : run.taken.promise);
+      if (current !== run || takesNone(run) || isGiving(run)) continue;
       const { length } = run.steered;
       assertRoom(length, `${length} messages were already delivered into this turn; wait for its end.`);
       if (!noted.has(turn)) await options.steering(turn);
       noted.add(turn);
-      if (current !== run || run.aborting || isGiving(run)) continue;
+      if (current !== run || takesNone(run) || isGiving(run)) continue;
       const taken = answer === "taken" ? acceptances.wait(turn) : turn.id;
       deliver(run, turn);
       return { messageId: await taken, turn };
@@ -336,6 +373,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
           }
         }
       }
+      if (type === "assistant.turn_start") run.unbegun = false;
+      if (type === "session.idle" && run.submitted && endsTurn(data)) run.over = true;
+      if (isAnswer(type, data)) for (const one of run.steered) one.takenUp ||= one.seen;
       run.progress.observe(type, data);
     },
     ending(data) {
@@ -353,7 +393,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       const dropped = Promise.all(ended.map((turn) => drop(turn, abortedUnbegun)));
       pump();
       const run = current;
-      if (run === undefined || !which(run.turn)) {
+      if (run === undefined || run.over || !which(run.turn)) {
         await dropped;
         return ended;
       }

@@ -42,6 +42,10 @@ export interface TurnRunnerOptions {
   submit(parameters: Readonly<Record<string, unknown>>, taking: () => void, sender: Sender): Promise<string>;
   /** Aborts what the runtime does. Calls `taking` as `submit` does. */
   abortUpstream(taking: () => void): Promise<unknown>;
+  /** Does the runtime do anything in this session? Rejects when it cannot be asked. */
+  isProcessing(): Promise<boolean>;
+  /** The runtime does nothing any more and has not told the end of the running turn: that is to be told for it. */
+  onEndLost(aborted: boolean): void;
   /** The runtime has named a message, which its sender knows by `clientMessageId`. */
   onNamed(turn: Turn<Sender>, runtimeMessageId: string, clientMessageId: string): void;
   /** A turn that has ended for its client goes on in the runtime. */

@@ -1,8 +1,12 @@
+import { setTimeout } from "node:timers/promises";
 import type { CopilotSession } from "@github/copilot-sdk";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type HttpAnswer, type HttpClient, httpOf } from "../support/http-client.ts";
 import { startTestNode, type TestNode } from "../support/test-node.ts";
 import { eventually, within } from "../support/wait.ts";
+
+/** A runtime does not tell the end in about one of twenty of them. */
+const crossings = 24;
 
 const approve = async () => ({ kind: "approve-once" }) as const;
 
@@ -196,6 +200,20 @@ describe("the SDK", () => {
       expect(second?.data.content).toBe(`second ${round}`);
     }
     expect((await session.history()).filter((line) => line.startsWith("user:"))).toHaveLength(20);
+  });
+
+  test("ends a turn, and what was being steered into it, whenever in that it is aborted", async () => {
+    const session = await newSession();
+    for (let round = 0; round < crossings; round++) {
+      const first = await session.put(`[[echo first]]${round % 2 === 0 ? "" : " [[tokens 4]] [[delay 3]]"}`);
+      const steering = session.put("[[echo second]]", { onBusy: "steer" });
+      await setTimeout(round % 12);
+      const aborted = http.call("alice", "POST", `${session.path}/turns/${first}/abort`);
+      const ends = await Promise.all([first, steering].map(async (id) => session.ended(await id)));
+      await aborted;
+      for (const { state } of ends) expect(["completed", "aborted"]).toContain(state);
+      expect((await session.say("[[echo next]]")).body.content).toBe("next");
+    }
   });
 
   test("aborts its own turn only, and takes back only what it has waiting", async () => {

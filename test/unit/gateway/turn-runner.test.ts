@@ -14,6 +14,14 @@ const taken = { answer: "taken" } as const;
 const of = (one: Connection) => (turn: Turn<Sender>) => turn.sender === one;
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+/** In steps, so that what a timer asks is answered before the next one. */
+const pass = async (clock: ManualClock, ms: number): Promise<void> => {
+  for (let left = ms; left > 0; left -= 500) {
+    clock.advance(500);
+    await settle();
+  }
+};
+
 const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
   const clock = new ManualClock();
   const submitted: { prompt: unknown; accept(id: string): void; refuse(error: Error): void }[] = [];
@@ -22,6 +30,8 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
   const onRefused = vi.fn();
   const onCancelled = vi.fn(async () => undefined);
   const abortUpstream = vi.fn(async (_taking: () => void) => ({}) as Envelope);
+  const isProcessing = vi.fn(async () => true);
+  const onEndLost = vi.fn();
   const runner = createTurnRunner({
     clock,
     queueLength: 10,
@@ -39,6 +49,8 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
       return promise;
     },
     abortUpstream,
+    isProcessing,
+    onEndLost,
     onNamed,
     onRefused,
     onCancelled,
@@ -51,7 +63,19 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     runner.observe("assistant.usage", { inputTokens: 3, outputTokens: 2 });
     runner.idle({ mode: "interactive" });
   };
-  return { clock, runner, submitted, ended, onNamed, onRefused, onCancelled, abortUpstream, answer };
+  return {
+    clock,
+    runner,
+    submitted,
+    ended,
+    onNamed,
+    onRefused,
+    onCancelled,
+    abortUpstream,
+    isProcessing,
+    onEndLost,
+    answer,
+  };
 };
 
 describe("the turn runner", () => {
@@ -169,6 +193,34 @@ describe("the turn runner", () => {
     expect(ended).toEqual([]);
     clock.advance(10_000);
     expect(ended).toMatchObject([{ kind: "failed", reason: "timeout" }]);
+  });
+
+  it("has the end of an aborted turn told when the runtime does nothing any more, and has not said so", async () => {
+    const { clock, runner, submitted, isProcessing, onEndLost, abortUpstream } = setUp({
+      turnTimeoutMs: 60_000,
+    });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await sent;
+    await pass(clock, 5_000);
+    expect(isProcessing).not.toHaveBeenCalled();
+    await runner.abort(of(alice));
+    await pass(clock, 3_000);
+    isProcessing.mockResolvedValueOnce(false);
+    await pass(clock, 3_000);
+    isProcessing.mockRejectedValueOnce(new Error("It cannot be asked now."));
+    await pass(clock, 3_000);
+    expect([isProcessing.mock.calls.length, onEndLost.mock.calls.length]).toEqual([9, 0]);
+    isProcessing.mockResolvedValue(false);
+    abortUpstream.mockRejectedValueOnce(new Error("not now"));
+    await pass(clock, 2_000);
+    expect([abortUpstream.mock.calls.length, onEndLost.mock.calls.length]).toEqual([2, 0]);
+    await pass(clock, 1_000);
+    expect([abortUpstream.mock.calls.length, onEndLost.mock.calls]).toEqual([3, [[true]]]);
+    runner.observe("session.idle", { aborted: true });
+    runner.idle({ aborted: true });
+    expect([runner.current, clock.pending]).toEqual([undefined, 0]);
   });
 
   it("rejects a send that the runtime refuses, and tells of one that had been acknowledged", async () => {
@@ -313,8 +365,8 @@ describe("the turn runner", () => {
   });
 
   /** A turn of alice's that runs, and a message of bob's that is delivered into it. */
-  const steered = async () => {
-    const here = setUp();
+  const steered = async (overrides: Partial<TurnRunnerOptions> = {}) => {
+    const here = setUp(overrides);
     const running = here.runner.send(alice, { prompt: "one" }, taken);
     await settle();
     const steering = here.runner.steer(bob, { prompt: "two" }, taken);
@@ -378,8 +430,9 @@ describe("the turn runner", () => {
     const { messageId, turn: second } = await steering;
     expect([messageId, runner.serves(bob), runner.waits(bob)]).toEqual(["r2", false, true]);
     runner.observe("user.message", { messageId: "r2" });
-    expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, true, false]);
+    expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, false, true]);
     runner.observe("assistant.message", { content: "to both" });
+    expect([runner.serves(alice), runner.serves(bob), runner.waits(bob)]).toEqual([true, true, false]);
     expect(runner.ending({})).toMatchObject({
       turn: first,
       joined: [second],
@@ -412,6 +465,40 @@ describe("the turn runner", () => {
     expect(third.state.kind).toBe("submitting");
   });
 
+  it("takes a message as the next turn whose event came before the idle of the turn that it was too late for", async () => {
+    const { runner, submitted, first, steering } = await steered();
+    submitted[1]?.accept("r2");
+    const { turn: second } = await steering;
+    runner.observe("assistant.message", { content: "to one" });
+    runner.observe("user.message", { messageId: "r2" });
+    runner.observe("assistant.message", { content: "of a subagent", parentToolCallId: "t" });
+    expect(runner.ending({})).toMatchObject({ turn: first, joined: [], outcome: { content: "to one" } });
+    runner.idle({});
+    expect(await first.ended).toMatchObject({ kind: "completed", content: "to one" });
+    expect([runner.current, second.state.kind]).toEqual([second, "running"]);
+    runner.observe("assistant.message", { content: "to two" });
+    runner.idle({});
+    expect(await second.ended).toMatchObject({ kind: "completed", content: "to two" });
+  });
+
+  it("neither aborts nor delivers into a turn whose end is being stored: that would meet the next one", async () => {
+    const { runner, submitted, first, abortUpstream } = await steered();
+    submitted[1]?.accept("r2");
+    await settle();
+    runner.observe("session.idle", {});
+    expect(await runner.abort(of(alice))).toEqual([]);
+    expect(abortUpstream).not.toHaveBeenCalled();
+    const steering = runner.steer(alice, { prompt: "three" }, taken);
+    await settle();
+    expect(submitted).toHaveLength(2);
+    runner.idle({});
+    expect(await first.ended).toMatchObject({ kind: "completed" });
+    await settle();
+    expect(submitted[2]?.prompt).toBe("three");
+    submitted[2]?.accept("r3");
+    expect((await steering).messageId).toBe("r3");
+  });
+
   it("ends a delivered message as its turn ends when that does not complete, taken up or not", async () => {
     for (const end of [
       (runner: TurnRunner) => runner.interrupt("gone"),
@@ -432,6 +519,23 @@ describe("the turn runner", () => {
       expect((await first.ended).kind).not.toBe("completed");
       expect(runner.current).toBeUndefined();
     }
+  });
+
+  it("has the end of a delivered message told that the runtime forgets without beginning with it", async () => {
+    const { clock, runner, submitted, steering, isProcessing, onEndLost } = await steered({
+      turnTimeoutMs: 60_000,
+    });
+    submitted[1]?.accept("r2");
+    await steering;
+    runner.idle({});
+    isProcessing.mockResolvedValue(false);
+    await pass(clock, 3_000);
+    expect(onEndLost.mock.calls).toEqual([[false]]);
+    runner.observe("user.message", { messageId: "r2" });
+    runner.observe("assistant.turn_start", {});
+    onEndLost.mockClear();
+    await pass(clock, 5_000);
+    expect(onEndLost).not.toHaveBeenCalled();
   });
 
   it("tells who steers that the runtime refuses, and lets the turn be", async () => {

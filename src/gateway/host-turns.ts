@@ -16,6 +16,7 @@ import { noticeTo } from "./own-notice.ts";
 import { withSenderName } from "./sender-names.ts";
 import type { SessionAccess } from "./session-access.ts";
 import { admitTurn } from "./turn-admission.ts";
+import type { CountedTurn } from "./turn-rates.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner } from "./turn-runner.ts";
 import type { TurnRunner } from "./turn-vocabulary.ts";
@@ -81,6 +82,8 @@ export const createHostTurns = (options: {
   const { limits } = options.policy;
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
+  /** Whose messages have come and are in no turn yet. */
+  const arriving = new Set<{ readonly sender: Sender }>();
 
   const tellOne = ({ name, connection }: Attachment, type: string, data: Json): void =>
     noticeTo(connection, name, clock, type, data);
@@ -114,6 +117,8 @@ export const createHostTurns = (options: {
     for (const attachment of to) {
       options.heldEnds.drop(attachment);
       tellOne(attachment, "session.idle", { mode: "interactive", aborted: true });
+      // Who has been answered with an error goes on already.
+      options.heldEnds.told(attachment.connection);
     }
   };
 
@@ -182,6 +187,20 @@ export const createHostTurns = (options: {
     onCancelled: (turn, outcome) => options.rows.ended({ turn, joined: [], outcome }),
   });
 
+  const arrives = (sender: Sender): boolean => [...arriving].some((one) => one.sender === sender);
+  const waits: TurnRunner["waits"] = (sender, end) => arrives(sender) || runner.waits(sender, end);
+  const asks = (sender: Sender): boolean => arrives(sender) || runner.asks(sender);
+
+  const admitted = async (sender: Sender): Promise<CountedTurn> => {
+    const arrival = { sender };
+    arriving.add(arrival);
+    try {
+      return await admitTurn(options.services, sender.principal, limits);
+    } finally {
+      arriving.delete(arrival);
+    }
+  };
+
   const attachmentsOf = (sender: Sender): readonly Attachment[] =>
     options.attachments.filter(({ connection }) => connection === sender);
 
@@ -246,7 +265,7 @@ export const createHostTurns = (options: {
 
   const interrupt = (message: string): void => {
     if (runner.current === undefined) return;
-    const to = options.attachments.filter(({ connection }) => !runner.waits(connection, "interrupted"));
+    const to = options.attachments.filter(({ connection }) => !waits(connection, "interrupted"));
     const isServed = ({ connection }: Attachment): boolean =>
       runner.serves(connection, "interrupted") || connection.link.kind !== "sdk";
     announce(to.filter(isServed), message);
@@ -266,8 +285,8 @@ export const createHostTurns = (options: {
     },
     hasAsked: (connection) => asked.has(connection),
     async send(sender, params, how) {
-      const counted = await admitTurn(options.services, sender.principal, limits);
       asked.add(sender);
+      const counted = await admitted(sender);
       try {
         return await take(sender, params, how);
       } catch (error) {
@@ -282,11 +301,11 @@ export const createHostTurns = (options: {
         (turn) =>
           isOwn(by, turn) && (turnId === undefined || turnId === turn.id || turnId === turn.runtimeMessageId),
       );
-      if (turns.some((turn) => turn !== running && turn.sender === by) && !runner.asks(by))
+      if (turns.some((turn) => turn !== running && turn.sender === by) && !asks(by))
         tellAborted(attachmentsOf(by));
       // Others' connections that wait for what has been dropped hear of it.
       for (const { sender } of turns.filter((turn) => turn !== running && turn.sender !== by))
-        if (!runner.asks(sender))
+        if (!asks(sender))
           announce(attachmentsOf(sender), "The message was taken back before it was answered.");
       return { turns, foreign: running !== undefined && !isOwn(by, running) };
     },
@@ -326,8 +345,8 @@ export const createHostTurns = (options: {
       return tokenBudgets.spent(payer(), limits)?.message;
     },
     serves: runner.serves,
-    waits: runner.waits,
-    asks: runner.asks,
+    waits,
+    asks,
     get toRun() {
       return runner.toRun;
     },

@@ -47,13 +47,17 @@ const endingOf = (request: FastifyRequest): AbortController => {
 
 const nobodyListens = (): void => undefined;
 
-/** Runs `use` with a connection of the request's sender, closed afterwards. The server waits for it before it closes. */
+/**
+ * Runs `use` with a connection of the request's sender, closed afterwards: that can take as long as the session's next turn
+ * takes to wake it, and nobody need wait for it but the server, before it closes.
+ */
 export const withConnection = <T>(
   { gateway, identity, working, log }: HttpContext,
   request: FastifyRequest,
   use: (connection: Connection) => Promise<T>,
   onEvent: (event: SessionEvent) => void = nobodyListens,
 ): Promise<T> => {
+  let closed: Promise<void> | undefined;
   const run = async (): Promise<T> => {
     const caller = callerOf(request);
     const { principal, githubToken, keyId } = caller;
@@ -67,13 +71,17 @@ export const withConnection = <T>(
       return await use(connection);
     } finally {
       unfollow();
-      await connection.close();
+      closed = connection
+        .close()
+        .catch((error) =>
+          log.error({ request: request.id, error }, "an http request did not leave its session"),
+        );
     }
   };
   const work = run();
   const settled = work.then(
-    () => undefined,
-    () => undefined,
+    () => closed,
+    () => closed,
   );
   working.add(settled);
   void settled.then(() => working.delete(settled));

@@ -1,6 +1,7 @@
 import { connect, createServer } from "node:net";
 import { CopilotClient, type CopilotSession, RuntimeConnection } from "@github/copilot-sdk";
 import { describe, expect, it } from "vitest";
+import { connectRaw } from "../support/raw-client.ts";
 import { startTestNode, users } from "../support/test-node.ts";
 import { eventually, within } from "../support/wait.ts";
 
@@ -81,5 +82,41 @@ describe("a message that crosses the idle of an earlier turn on its way", () => 
     } finally {
       await client.forceStop();
     }
+  });
+});
+
+describe("a message that follows an abort of what waited", () => {
+  it("gets no idle before its own: neither one that comes after it, nor one that it may have crossed", async () => {
+    await using squadron = await startTestNode();
+    const { port } = squadron.node.sdk;
+    await using other = await connectRaw(port, users.alice.key);
+    await using alice = await connectRaw(port, users.alice.key);
+    await other.ask("session.create", { sessionId: "s" });
+    await alice.ask("session.resume", { sessionId: "s" });
+    const said = () =>
+      alice.events("assistant.message").map(({ data }) => (data as { content: string }).content);
+    const send = (prompt: string) => alice.call("session.send", { sessionId: "s", prompt });
+    const hold = async (name: string): Promise<void> => {
+      await other.ask("session.send", { sessionId: "s", prompt: `[[hold ${name}]] [[echo of another]]` });
+      await eventually(() => squadron.model.holding(name) > 0, { what: `the model holds ${name}` });
+    };
+    await hold("one");
+    await send("[[echo dropped]]");
+    const [, sent] = await Promise.all([
+      alice.call("session.abort", { sessionId: "s" }),
+      send("[[echo own]]"),
+    ]);
+    expect([sent.kind, alice.events("session.idle")]).toEqual(["result", []]);
+    squadron.model.release("one");
+    await eventually(() => alice.events("session.idle").length === 1, { what: "its own idle" });
+    expect(said().at(-1)).toBe("own");
+
+    await hold("two");
+    await send("[[echo dropped too]]");
+    await alice.ask("session.abort", { sessionId: "s" });
+    expect(alice.events("session.idle")).toHaveLength(2);
+    const answered = send("[[echo crossing]]").then(said);
+    squadron.model.release("two");
+    expect((await within(answered, { what: "the answer to the call" })).at(-1)).toBe("crossing");
   });
 });

@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { ApiError, api, type Me, messageOf } from "./api.ts";
 import { Chats } from "./chats.tsx";
+import { Notice } from "./notice.tsx";
 import { takeFragment, useRoute } from "./route.ts";
 import { SignIn } from "./sign-in.tsx";
 import { texts } from "./texts.ts";
@@ -91,16 +92,18 @@ export const App = () => {
       return <SignIn error={who.error} onKey={enter} />;
     case "somebody":
       return (
-        <Chats
-          key={`${who.me.tenant} ${who.me.user}`}
-          me={who.me}
-          open={open}
-          go={go}
-          notice={notice}
-          onNotice={setNotice}
-          onSignOut={signOut}
-          onSignedOut={signedOut}
-        />
+        <>
+          <Chats
+            key={`${who.me.tenant} ${who.me.user}`}
+            me={who.me}
+            open={open}
+            go={go}
+            onNotice={setNotice}
+            onSignOut={signOut}
+            onSignedOut={signedOut}
+          />
+          <Notice text={notice} onClose={() => setNotice(undefined)} />
+        </>
       );
   }
 };

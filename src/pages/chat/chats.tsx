@@ -2,7 +2,6 @@ import { useCallback, useEffect, useState } from "react";
 import { api, type Me, messageOf, type Session } from "./api.ts";
 import { ChatList } from "./chat-list.tsx";
 import { titleOf } from "./names.ts";
-import { Notice } from "./notice.tsx";
 import { RoomView } from "./room-view.tsx";
 import { texts } from "./texts.ts";
 import { useSessions } from "./use-sessions.ts";
@@ -19,12 +18,11 @@ export const Chats = (props: {
   readonly me: Me;
   readonly open: string | undefined;
   readonly go: (session: string | undefined, how?: "replace") => void;
-  readonly notice: string | undefined;
-  readonly onNotice: (notice: string | undefined) => void;
+  readonly onNotice: (notice: string) => void;
   readonly onSignOut: () => void;
   readonly onSignedOut: () => void;
 }) => {
-  const { me, open, go, notice, onNotice, onSignOut, onSignedOut } = props;
+  const { me, open, go, onNotice, onSignOut, onSignedOut } = props;
   const { sessions, refresh } = useSessions(onSignedOut);
   const [creating, setCreating] = useState(false);
   const listed = sessions.kind === "there" ? sessions.sessions.find(({ id }) => id === open) : undefined;
@@ -103,7 +101,6 @@ export const Chats = (props: {
           onSignedOut={onSignedOut}
         />
       )}
-      <Notice text={notice} onClose={() => onNotice(undefined)} />
     </div>
   );
 };

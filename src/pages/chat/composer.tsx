@@ -1,5 +1,7 @@
 import { type ClipboardEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { api } from "./api.ts";
+import { Failure } from "./failure.tsx";
+import { IconButton } from "./icon-button.tsx";
 import { ClipIcon, CloseIcon, FileIcon, SendIcon, StopIcon } from "./icons.tsx";
 import type { Blob64 } from "./outbox.ts";
 import { texts } from "./texts.ts";
@@ -147,23 +149,18 @@ export const Composer = ({
             <li key={place} className="chip">
               <FileIcon />
               <span>{file.displayName}</span>
-              <button
-                type="button"
-                className="quiet icon-only tiny"
-                aria-label={words.removeFile(file.displayName)}
+              <IconButton
+                kind="quiet tiny"
+                label={words.removeFile(file.displayName)}
                 onClick={() => setFiles(files.filter((_, other) => other !== place))}
               >
                 <CloseIcon />
-              </button>
+              </IconButton>
             </li>
           ))}
         </ul>
       )}
-      {error !== undefined && (
-        <p className="error" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure text={error} />
       <div className="composer-row">
         <input
           ref={chooser}
@@ -175,15 +172,9 @@ export const Composer = ({
             target.value = "";
           }}
         />
-        <button
-          type="button"
-          className="quiet icon-only"
-          aria-label={words.attach}
-          title={words.attach}
-          onClick={() => chooser.current?.click()}
-        >
+        <IconButton label={words.attach} onClick={() => chooser.current?.click()}>
           <ClipIcon />
-        </button>
+        </IconButton>
         <textarea
           id="message"
           ref={box}
@@ -200,25 +191,13 @@ export const Composer = ({
           onPaste={onPaste}
         />
         {stoppable && (
-          <button
-            type="button"
-            className="icon-only"
-            aria-label={texts.room.stopHint}
-            title={texts.room.stopHint}
-            onClick={onStop}
-          >
+          <IconButton kind="" label={texts.room.stopHint} onClick={onStop}>
             <StopIcon />
-          </button>
+          </IconButton>
         )}
-        <button
-          type="submit"
-          className="primary icon-only"
-          aria-label={words.send}
-          title={words.send}
-          disabled={draft.trim() === ""}
-        >
+        <IconButton kind="primary" submit label={words.send} disabled={draft.trim() === ""}>
           <SendIcon />
-        </button>
+        </IconButton>
       </div>
       <p id="message-hint" className="hint composer-hint">
         {words.hint}

@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { IconButton } from "./icon-button.tsx";
 import { CloseIcon } from "./icons.tsx";
 import { texts } from "./texts.ts";
 
@@ -42,9 +43,9 @@ export const Dialog = ({
       <div className="dialog-inside">
         <header>
           <h2 id={titleId}>{title}</h2>
-          <button type="button" className="quiet icon-only" aria-label={texts.close} onClick={onClose}>
+          <IconButton label={texts.close} onClick={onClose}>
             <CloseIcon />
-          </button>
+          </IconButton>
         </header>
         {children}
       </div>

@@ -5,17 +5,18 @@ export interface SentFile {
   readonly type: string;
 }
 
+/** What somebody has sent. */
+export interface Message {
+  readonly turnId: string;
+  readonly sender: string | null;
+  readonly content: string;
+  readonly at: string;
+  readonly files: readonly SentFile[];
+}
+
 /** One event of the history, as far as it is shown. Each has its place: a rewind may name any of them. */
 export type Fact =
-  | {
-      readonly kind: "user";
-      readonly id: string;
-      readonly turnId: string;
-      readonly sender: string | null;
-      readonly content: string;
-      readonly at: string;
-      readonly files: readonly SentFile[];
-    }
+  | (Message & { readonly kind: "user"; readonly id: string })
   | {
       readonly kind: "assistant";
       readonly id: string;

@@ -1,4 +1,5 @@
 import { useEffect } from "react";
+import { IconButton } from "./icon-button.tsx";
 import { CloseIcon } from "./icons.tsx";
 import { texts } from "./texts.ts";
 
@@ -23,9 +24,9 @@ export const Notice = ({
       {text !== undefined && (
         <div className="notice">
           <span>{text}</span>
-          <button type="button" className="quiet icon-only" aria-label={texts.close} onClick={onClose}>
+          <IconButton label={texts.close} onClick={onClose}>
             <CloseIcon />
-          </button>
+          </IconButton>
         </div>
       )}
     </div>

@@ -1,5 +1,6 @@
 import type { Me, Session } from "./api.ts";
 import { Avatar } from "./avatar.tsx";
+import { IconButton } from "./icon-button.tsx";
 import { BackIcon, EditIcon, LeaveIcon, ShareIcon, TrashIcon } from "./icons.tsx";
 import type { Present } from "./room.ts";
 import { texts } from "./texts.ts";
@@ -23,9 +24,9 @@ export const RoomHeader = (props: {
   const founder = session?.owner === me.user || session?.owner === "";
   return (
     <header className="room-header">
-      <button type="button" className="quiet icon-only back" aria-label={texts.back} onClick={props.onBack}>
+      <IconButton kind="quiet back" label={texts.back} onClick={props.onBack}>
         <BackIcon />
-      </button>
+      </IconButton>
       <h1 title={title}>{title}</h1>
       <div className="here" role="img" aria-label={words.here(others)} title={words.here(others)}>
         {others.slice(0, mostShown).map((user) => (
@@ -41,36 +42,18 @@ export const RoomHeader = (props: {
           </button>
           {session.role === "owner" && (
             <>
-              <button
-                type="button"
-                className="quiet icon-only"
-                title={words.rename}
-                aria-label={words.rename}
-                onClick={props.onRename}
-              >
+              <IconButton label={words.rename} onClick={props.onRename}>
                 <EditIcon />
-              </button>
-              <button
-                type="button"
-                className="quiet icon-only"
-                title={words.remove}
-                aria-label={words.remove}
-                onClick={props.onDelete}
-              >
+              </IconButton>
+              <IconButton label={words.remove} onClick={props.onDelete}>
                 <TrashIcon />
-              </button>
+              </IconButton>
             </>
           )}
           {!founder && (
-            <button
-              type="button"
-              className="quiet icon-only"
-              title={words.leave}
-              aria-label={words.leave}
-              onClick={props.onLeave}
-            >
+            <IconButton label={words.leave} onClick={props.onLeave}>
               <LeaveIcon />
-            </button>
+            </IconButton>
           )}
         </>
       )}

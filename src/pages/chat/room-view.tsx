@@ -229,26 +229,16 @@ export const RoomView = (props: {
           }}
         />
       )}
-      {dialog === "delete" && (
+      {(dialog === "delete" || dialog === "leave") && (
         <ConfirmDialog
-          title={texts.dialogs.deleteTitle}
-          text={texts.dialogs.deleteText(title)}
-          confirm={texts.dialogs.deleteConfirm}
+          {...texts.dialogs[dialog]}
+          text={texts.dialogs[dialog].text(title)}
           onClose={close}
           onConfirm={async () => {
-            if (await attempt(() => api.remove(id))) onLeave();
-            else close();
-          }}
-        />
-      )}
-      {dialog === "leave" && (
-        <ConfirmDialog
-          title={texts.dialogs.leaveTitle}
-          text={texts.dialogs.leaveText(title)}
-          confirm={texts.dialogs.leaveConfirm}
-          onClose={close}
-          onConfirm={async () => {
-            if (await attempt(() => api.revoke(id, me.user))) onLeave();
+            const gone = await attempt(() =>
+              dialog === "delete" ? api.remove(id) : api.revoke(id, me.user),
+            );
+            if (gone) onLeave();
             else close();
           }}
         />

@@ -2,6 +2,7 @@ import { useCallback, useEffect, useId, useState } from "react";
 import { api, type Invite, type Me, messageOf, type Participant, type Role, type Session } from "./api.ts";
 import { Avatar } from "./avatar.tsx";
 import { Dialog } from "./dialogs.tsx";
+import { Failure } from "./failure.tsx";
 import { CheckIcon, CopyIcon } from "./icons.tsx";
 import { texts } from "./texts.ts";
 import { whenOf } from "./time.ts";
@@ -152,11 +153,7 @@ export const ShareDialog = ({
 
   return (
     <Dialog title={words.title} onClose={onClose}>
-      {error !== undefined && (
-        <p className="error" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure text={error} />
       <h3>{words.people}</h3>
       <ul className="people">
         {people.map((person) => (

@@ -175,13 +175,17 @@ export const texts = {
     renameTitle: "Rename this chat",
     name: "Name",
     save: "Save",
-    deleteTitle: "Delete this chat?",
-    deleteText: (title: string) =>
-      `“${title}” and all that was said in it will be gone for everybody. This cannot be taken back.`,
-    deleteConfirm: "Delete for everybody",
-    leaveTitle: "Leave this chat?",
-    leaveText: (title: string) => `You will not see “${title}” any more, unless somebody invites you again.`,
-    leaveConfirm: "Leave",
+    delete: {
+      title: "Delete this chat?",
+      text: (title: string) =>
+        `“${title}” and all that was said in it will be gone for everybody. This cannot be taken back.`,
+      confirm: "Delete for everybody",
+    },
+    leave: {
+      title: "Leave this chat?",
+      text: (title: string) => `You will not see “${title}” any more, unless somebody invites you again.`,
+      confirm: "Leave",
+    },
   },
   errors: {
     network: "The server cannot be reached.",

@@ -1,17 +1,9 @@
-import type { Fact, SentFile } from "./facts.ts";
+import type { Fact, Message } from "./facts.ts";
 import { hasEnded, type Request, type Room, type Turn } from "./room.ts";
 
 /** What stands in a room, from above to below. */
 export type Item =
-  | {
-      readonly kind: "message";
-      readonly key: string;
-      readonly turnId: string;
-      readonly sender: string | null;
-      readonly content: string;
-      readonly at: string;
-      readonly files: readonly SentFile[];
-    }
+  | (Message & { readonly kind: "message"; readonly key: string })
   | { readonly kind: "answer"; readonly key: string; readonly content: string; readonly grows: boolean }
   | { readonly kind: "tools"; readonly key: string; readonly calls: readonly ToolCall[] }
   | {

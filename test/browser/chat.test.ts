@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
 import { tempDir } from "../support/temp.ts";
-import { startTestNode, type TestNode, users } from "../support/test-node.ts";
-import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
+import { startTestNode, users } from "../support/test-node.ts";
 import { eventually } from "../support/wait.ts";
+import { type ChatNode, startChatNode } from "./chat-node.ts";
 import { cuttableWay } from "./cuttable.ts";
 import {
-  type ChromiumBrowser,
   conversation,
-  launchChromium,
+  leave,
   newRoom,
   openRoom,
   type Person,
@@ -18,24 +17,13 @@ import {
   signIn,
 } from "./harness.ts";
 
-let squadron: TestNode;
-let tools: ToolServer;
-let browser: ChromiumBrowser;
+let chat: ChatNode;
 
 beforeAll(async () => {
-  tools = await startToolServer({ "/weather": (_, response) => response.end("Rain until four, then sun.") });
-  const weather = webhookTool("weather", `${tools.url}/weather`, { needsPermission: true });
-  squadron = await startTestNode({
-    isolation: "shared",
-    allow: { tools: ["custom:*", "builtin:ask_user"] },
-    policy: { httpSessions: { tools: [weather], mcpServers: {} } },
-  });
-  browser = await launchChromium();
+  chat = await startChatNode();
 });
 afterAll(async () => {
-  await browser?.[Symbol.asyncDispose]();
-  await squadron?.stop();
-  await tools?.[Symbol.asyncDispose]();
+  await chat?.[Symbol.asyncDispose]();
 });
 
 /** Markdown shows spaces and line ends in its own way. */
@@ -47,7 +35,7 @@ const said = async (person: Person): Promise<readonly string[]> =>
 
 /** The same as the node has it. */
 const stored = async (id: string): Promise<readonly string[]> => {
-  const { body } = await httpOf(squadron).call("alice", "GET", `/v1/sessions/${id}/messages?limit=500`);
+  const { body } = await httpOf(chat.squadron).call("alice", "GET", `/v1/sessions/${id}/messages?limit=500`);
   return (body.messages as { role: string; sender?: string; content: string }[]).map(
     ({ role, sender, content }) => `${role === "user" ? sender : "Assistant"}: ${content}`,
   );
@@ -68,13 +56,13 @@ const agree = async (people: readonly Person[], id: string, count: number): Prom
 };
 
 const killRuntimes = (): void => {
-  for (const { pid } of squadron.node.fleet.list()) if (pid !== undefined) process.kill(pid, "SIGKILL");
+  for (const { pid } of chat.squadron.node.fleet.list()) if (pid !== undefined) process.kill(pid, "SIGKILL");
 };
 
 /** Alice has made a room, and Bob has come by her link. */
 const together = async (): Promise<{ alice: Person; bob: Person; id: string }> => {
-  const alice = await personAt(browser, squadron, "alice");
-  const bob = await personAt(browser, squadron, "bob");
+  const alice = await chat.person("alice");
+  const bob = await chat.person("bob");
   const id = await newRoom(alice);
   await alice.page.getByRole("button", { name: "Share" }).click();
   await alice.page.getByRole("button", { name: "Make a link" }).click();
@@ -89,13 +77,6 @@ const together = async (): Promise<{ alice: Person; bob: Person; id: string }> =
   expect(bob.page.url()).toContain(id);
   await alice.page.getByRole("img", { name: "Here: bob" }).waitFor();
   return { alice, bob, id };
-};
-
-const leave = async (...people: readonly Person[]): Promise<void> => {
-  for (const { wrong, context } of people) {
-    await context.close();
-    expect(wrong).toEqual([]);
-  }
 };
 
 describe("two people in one room", () => {
@@ -117,7 +98,7 @@ describe("two people in one room", () => {
     await bob.page.locator(".answer").last().getByText("t1", { exact: true }).waitFor();
     await bob.page.reload();
     await bob.page.getByText("Answering alice").waitFor();
-    squadron.model.release("reload");
+    chat.squadron.model.release("reload");
     await agree([alice, bob], id, 14);
 
     // A runtime ends in the middle of an answer: what was not stored is taken back for both.
@@ -141,7 +122,7 @@ describe("two people in one room", () => {
 
   it("are asked for permission when it is theirs to give, and see how it was settled", async () => {
     const { alice, bob, id } = await together();
-    await say(bob, '[[call weather {"order":"Berlin"}]]');
+    await say(bob, '[[call warn_people {"order":"Berlin"}]]');
     const asked = (person: Person) => person.page.getByRole("group", { name: "A permission is needed" });
     await asked(bob).getByRole("button", { name: "Allow" }).waitFor();
     // Alice owns the room and may answer as well.
@@ -152,9 +133,9 @@ describe("two people in one room", () => {
     await asked(bob).getByText("Allowed by you").waitFor();
     expect(await asked(alice).getByRole("button").count()).toBe(0);
     await agree([alice, bob], id, 2);
-    expect((await said(bob)).at(-1)).toBe("Assistant: weather said: Rain until four, then sun.");
+    expect((await said(bob)).at(-1)).toBe("Assistant: warn_people said: Rain until four, then sun.");
 
-    await say(alice, '[[call weather {"order":"Paris"}]]');
+    await say(alice, '[[call warn_people {"order":"Paris"}]]');
     await asked(bob).last().getByText("Waits for alice").waitFor();
     expect(await asked(bob).last().getByRole("button").count()).toBe(0);
     // Who comes in the middle sees it too.
@@ -165,7 +146,7 @@ describe("two people in one room", () => {
     await asked(alice).last().locator("summary:focus").waitFor();
     // Who says no ends the turn.
     await agree([alice, bob], id, 3);
-    expect(tools.asked).toHaveLength(1);
+    expect(chat.tools.asked).toHaveLength(1);
     await shot(bob, "settled");
     await bob.page.locator(".tool summary").first().click();
     await bob.page.locator(".tool").first().getByText("Rain until four").waitFor();
@@ -184,8 +165,8 @@ describe("two people in one room", () => {
     await agree([alice, bob], id, 2);
     expect((await said(bob)).at(-1)).toContain("green");
 
-    const { body } = await httpOf(squadron).call("alice", "GET", `/v1/sessions/${id}`);
-    const session = await squadron.client("alice").resumeSession(String(body.name), {});
+    const { body } = await httpOf(chat.squadron).call("alice", "GET", `/v1/sessions/${id}`);
+    const session = await chat.squadron.client("alice").resumeSession(String(body.name), {});
     const form = session.rpc.ui.elicitation({
       message: "How many?",
       requestedSchema: {
@@ -296,7 +277,7 @@ describe("one's chats", () => {
 
 describe("a message", () => {
   it("is sent once, though the answer to it was lost on its way", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     const id = await newRoom(alice);
     let lost = 0;
     await alice.page.route("**/messages?wait=false", async (route) => {
@@ -313,7 +294,7 @@ describe("a message", () => {
   });
 
   it("is sent when the network is back, also after the page was loaded again; the stream goes on where it was", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     const id = await newRoom(alice);
     await say(alice, "[[echo before]]");
     await agree([alice], id, 2);
@@ -327,7 +308,7 @@ describe("a message", () => {
   });
 
   it("brings files along as bytes", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     const id = await newRoom(alice);
     await alice.page.locator('input[type="file"]').setInputFiles([
       { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("Buy milk.") },
@@ -337,17 +318,17 @@ describe("a message", () => {
     await say(alice, "[[echo read]]");
     await agree([alice], id, 2);
     expect(await alice.page.locator(".message .chip").allTextContents()).toEqual(["notes.txt"]);
-    expect(squadron.model.requests.some((request) => JSON.stringify(request).includes("Buy milk."))).toBe(
-      true,
-    );
+    expect(
+      chat.squadron.model.requests.some((request) => JSON.stringify(request).includes("Buy milk.")),
+    ).toBe(true);
     await leave(alice);
   });
 });
 
 describe("the room while an answer streams", () => {
   it("goes on where it was when its connections are cut, again and again: no word twice, none missing", async () => {
-    await using way = await cuttableWay(squadron.baseUrl);
-    const alice = await personAt(browser, way, "alice");
+    await using way = await cuttableWay(chat.squadron.baseUrl);
+    const alice = await personAt(chat.browser, way, "alice");
     const id = await newRoom(alice);
     const words = Array.from({ length: 150 }, (_, at) => `t${at + 1}`);
     await say(alice, "[[delay 15]] [[tokens 150]]");
@@ -374,7 +355,7 @@ describe("the room while an answer streams", () => {
   });
 
   it("stays where the reader is, and follows the end for who is there", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     const id = await newRoom(alice);
     await say(alice, "[[tokens 1200]]");
     await agree([alice], id, 2);
@@ -386,7 +367,7 @@ describe("the room while an answer streams", () => {
       element.scrollTop = 100;
     });
     await eventually(async () => (await place())[0] === 100, { what: "the reader further up" });
-    const http = httpOf(squadron);
+    const http = httpOf(chat.squadron);
     const answer = http.call("alice", "POST", `/v1/sessions/${id}/messages`, { prompt: "[[tokens 900]]" });
     const more = alice.page.getByRole("button", { name: "New messages" });
     await more.waitFor();
@@ -405,7 +386,7 @@ describe("the room while an answer streams", () => {
 
 describe("what can be copied", () => {
   it("is copied by a button, whatever the browser allows", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await newRoom(alice);
     await say(alice, "[[echo \n```js\nlet a = 1;\n```\n]]");
     const copied = async (): Promise<unknown> => {
@@ -432,7 +413,7 @@ describe("a node that starts again", () => {
     const options = { isolation: "shared", directory: place.path } as const;
     const first = await startTestNode(options);
     await using way = await cuttableWay(first.baseUrl);
-    const alice = await personAt(browser, way, "alice");
+    const alice = await personAt(chat.browser, way, "alice");
     const id = await newRoom(alice);
     await say(alice, "[[echo before]]");
     await alice.page.locator(".answer", { hasText: "before" }).waitFor();
@@ -458,27 +439,27 @@ describe("a node that starts again", () => {
 
 describe("signing in", () => {
   it("ends with the key, at once", async () => {
-    const made = await httpOf(squadron).call("admin", "POST", "/v1/admin/keys", {
+    const made = await httpOf(chat.squadron).call("admin", "POST", "/v1/admin/keys", {
       tenant: "acme",
       user: "dora",
     });
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await alice.page.goto(`/chat#key=${made.body.key}`);
     await alice.page.getByRole("button", { name: "New chat" }).click();
     await alice.page.getByText("Say something").waitFor();
-    await httpOf(squadron).call("admin", "DELETE", `/v1/admin/keys/${made.body.id}`);
+    await httpOf(chat.squadron).call("admin", "DELETE", `/v1/admin/keys/${made.body.id}`);
     await alice.page.getByText("You are not signed in any more.").waitFor();
     await leave(alice);
   });
 
   it("leaves no key in the address, ends when it is said, and says when a key is wrong", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await alice.page.goto("/chat");
     await alice.page.getByLabel("Your key").fill("no key of anybody");
     await alice.page.keyboard.press("Enter");
     await alice.page.getByText("This key is not known here.").waitFor();
     await signIn(alice);
-    expect(alice.page.url()).toBe(`${squadron.baseUrl}/chat`);
+    expect(alice.page.url()).toBe(`${chat.squadron.baseUrl}/chat`);
     const kept = "document.cookie + JSON.stringify({ ...localStorage, ...sessionStorage })";
     expect(await alice.page.evaluate(kept)).toBe("{}");
     const id = await newRoom(alice);
@@ -489,7 +470,7 @@ describe("signing in", () => {
   });
 
   it("as somebody else by a link is asked about: its maker would read what is written", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await signIn(alice);
     const follow = async (answer: "accept" | "dismiss"): Promise<string> => {
       const { page } = alice;

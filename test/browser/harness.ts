@@ -8,6 +8,7 @@ import {
   chromium,
   type Page,
 } from "playwright-core";
+import { expect } from "vitest";
 import { tempDir } from "../support/temp.ts";
 import { type TestNode, type UserName, users } from "../support/test-node.ts";
 
@@ -91,6 +92,14 @@ export const personAt = async (
   });
   page.setDefaultTimeout(20_000);
   return { user, page, context, wrong };
+};
+
+/** Closes what they look at; the pages have done nothing wrong. */
+export const leave = async (...people: readonly Person[]): Promise<void> => {
+  for (const { wrong, context } of people) {
+    await context.close();
+    expect(wrong).toEqual([]);
+  }
 };
 
 /** Signs in by a link, as the demo's are. */

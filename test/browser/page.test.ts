@@ -4,41 +4,16 @@ import type { AddressInfo } from "node:net";
 import axe from "axe-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpOf } from "../support/http-client.ts";
-import { startTestNode, type TestNode } from "../support/test-node.ts";
-import { startToolServer, type ToolServer, webhookTool } from "../support/tool-server.ts";
-import {
-  type ChromiumBrowser,
-  launchChromium,
-  newRoom,
-  openRoom,
-  type Person,
-  personAt,
-  phone,
-  say,
-  shot,
-  signIn,
-} from "./harness.ts";
+import { type ChatNode, startChatNode } from "./chat-node.ts";
+import { leave, newRoom, openRoom, type Person, phone, say, shot, signIn } from "./harness.ts";
 
-let squadron: TestNode;
-let tools: ToolServer;
-let browser: ChromiumBrowser;
+let chat: ChatNode;
 
 beforeAll(async () => {
-  tools = await startToolServer({ "/weather": (_, response) => response.end("Rain until four, then sun.") });
-  const weather = (name: string, needsPermission: boolean) =>
-    webhookTool(name, `${tools.url}/weather`, { needsPermission });
-  squadron = await startTestNode({
-    isolation: "shared",
-    policy: {
-      httpSessions: { tools: [weather("weather", false), weather("warn_people", true)], mcpServers: {} },
-    },
-  });
-  browser = await launchChromium();
+  chat = await startChatNode();
 });
 afterAll(async () => {
-  await browser?.[Symbol.asyncDispose]();
-  await squadron?.stop();
-  await tools?.[Symbol.asyncDispose]();
+  await chat?.[Symbol.asyncDispose]();
 });
 
 const markdown = `## The plan
@@ -69,16 +44,9 @@ const expectUsable = async (person: Person, what: string): Promise<void> => {
   expect([what, told]).toEqual([what, []]);
 };
 
-const done = async (...people: readonly Person[]): Promise<void> => {
-  for (const { wrong, context } of people) {
-    await context.close();
-    expect(wrong).toEqual([]);
-  }
-};
-
 /** A room in which Alice and Bob have talked, and in which Bob is asked for a permission now. */
 const livelyRoom = async (): Promise<string> => {
-  const http = httpOf(squadron);
+  const http = httpOf(chat.squadron);
   const { body } = await http.call("alice", "POST", "/v1/sessions", { name: `garden-${Math.random()}` });
   const path = `/v1/sessions/${body.id}`;
   await http.call("alice", "PUT", `${path}/participants/bob`, { role: "writer" });
@@ -103,7 +71,7 @@ describe("the page", () => {
     { look: "phone-dark", options: { ...phone, colorScheme: "dark" } },
   ] as const)("can be used by everybody: $look", async ({ look, options }) => {
     const id = await livelyRoom();
-    const alice = await personAt(browser, squadron, "alice", options);
+    const alice = await chat.person("alice", options);
     await alice.page.goto("/chat");
     await alice.page.getByLabel("Your key").waitFor();
     await shot(alice, `${look}-sign-in`);
@@ -135,11 +103,11 @@ describe("the page", () => {
     await alice.page.getByText("This chat is not here").waitFor();
     await shot(alice, `${look}-gone`);
     await expectUsable(alice, "gone");
-    await done(alice);
+    await leave(alice);
   });
 
   it("stays as wide as a phone, whatever is written, said and attached", async () => {
-    const alice = await personAt(browser, squadron, "alice", phone);
+    const alice = await chat.person("alice", phone);
     await signIn(alice);
     await newRoom(alice);
     const { page } = alice;
@@ -166,7 +134,7 @@ describe("the page", () => {
   });
 
   it("is used with the keyboard alone", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await newRoom(alice);
     const { keyboard } = alice.page;
     const focused = () =>
@@ -201,19 +169,19 @@ describe("the page", () => {
     await keyboard.press("Escape");
     await alice.page.getByRole("dialog").waitFor({ state: "detached" });
     expect(await focused()).toBe("Share");
-    await done(alice);
+    await leave(alice);
   });
 
   it("says a finished answer to those who cannot see it, once", async () => {
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await newRoom(alice);
     const spoken = alice.page.locator('[aria-live="polite"]', { hasText: "Answer finished" });
     await say(alice, "[[hold speak]] [[echo slowly said]]");
     await alice.page.locator(".answer").waitFor();
     expect(await spoken.count()).toBe(0);
-    squadron.model.release("speak");
+    chat.squadron.model.release("speak");
     await spoken.getByText("Answer finished: slowly said").waitFor();
-    await done(alice);
+    await leave(alice);
   });
 });
 
@@ -238,7 +206,7 @@ const hostile = [
 
 describe("what people and models write", () => {
   it("does nothing, is no markup, and leads nowhere by itself", async () => {
-    const http = httpOf(squadron);
+    const http = httpOf(chat.squadron);
     const title = `<img src=x onerror="document.title='owned'">`;
     const { body } = await http.call("alice", "POST", "/v1/sessions", { name: title });
     const path = `/v1/sessions/${body.id}`;
@@ -250,7 +218,7 @@ describe("what people and models write", () => {
     const args = JSON.stringify({ order: hostile });
     await http.call("alice", "POST", `${path}/messages`, { prompt: `[[call weather ${args}]]` });
     await http.call("alice", "PATCH", path, { title });
-    const alice = await personAt(browser, squadron, "alice");
+    const alice = await chat.person("alice");
     await alice.page.addInitScript(
       `document.addEventListener("securitypolicyviolation", (e) => console.error("violation: " + e.violatedDirective + " " + e.blockedURI));`,
     );
@@ -278,7 +246,7 @@ describe("what people and models write", () => {
     // Still alive, and nothing was asked of anybody else.
     await say(alice, "[[echo still here]]");
     await page.locator(".answer", { hasText: "still here" }).waitFor();
-    await done(alice);
+    await leave(alice);
   });
 });
 
@@ -308,18 +276,18 @@ describe("other sites' pages", () => {
     { where: "of the same site, but another origin", host: "127.0.0.1" },
   ])("$where do and learn nothing with the cookie of who looks at them", async ({ host }) => {
     const site = createServer((_, response) =>
-      response.setHeader("content-type", "text/html").end(foreignPage(squadron.baseUrl)),
+      response.setHeader("content-type", "text/html").end(foreignPage(chat.squadron.baseUrl)),
     );
     site.listen(0, "127.0.0.1");
     await once(site, "listening");
     try {
-      const alice = await personAt(browser, squadron, "alice");
+      const alice = await chat.person("alice");
       await signIn(alice);
       const other = await alice.context.newPage();
       const answers = new Map<string, number>();
       other.on("response", (response) => {
         const name = `${response.request().method()} ${new URL(response.url()).pathname}`;
-        if (response.url().startsWith(squadron.baseUrl)) answers.set(name, response.status());
+        if (response.url().startsWith(chat.squadron.baseUrl)) answers.set(name, response.status());
       });
       await other.goto(`http://${host}:${(site.address() as AddressInfo).port}/`);
       await other.waitForFunction("document.title === 'tried'");
@@ -327,7 +295,7 @@ describe("other sites' pages", () => {
       for (const [name, status] of answers)
         if (name !== "GET /chat" && !name.startsWith("GET /chat/"))
           expect([name, status >= 400]).toEqual([name, true]);
-      const { body } = await httpOf(squadron).call("alice", "GET", "/v1/sessions?limit=200");
+      const { body } = await httpOf(chat.squadron).call("alice", "GET", "/v1/sessions?limit=200");
       expect(JSON.stringify(body)).not.toContain("stolen");
       // Nor is she signed out.
       await alice.page.reload();

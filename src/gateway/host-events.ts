@@ -100,8 +100,9 @@ export const createEventIntake = (options: {
     const event = isObject(params) ? params.event : undefined;
     const data = isObject(event) ? event.data : undefined;
     if (isObject(params)) {
-      turns.observe(type, data);
-      options.onEvent(type, data, isObject(event) ? event.agentId : undefined);
+      const agentId = isObject(event) ? event.agentId : undefined;
+      turns.observe(type, data, agentId);
+      options.onEvent(type, data, agentId);
     }
     return { frame, type, params: params ?? {}, event, data };
   };

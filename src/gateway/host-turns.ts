@@ -70,6 +70,7 @@ export const createHostTurns = (options: {
   readonly onStuck: () => void;
   /** Rejects when the runtime cannot be asked. */
   readonly isProcessing: () => Promise<boolean>;
+  readonly eventsTakenIn: () => Promise<void>;
   /** Takes in an event that the runtime owes. */
   readonly tellOwed: (type: string, data: Json) => void;
   /** The session's runtime, awake, is given a turn's first message. */
@@ -151,6 +152,7 @@ export const createHostTurns = (options: {
     steering: options.rows.begun,
     onStuck: options.onStuck,
     isProcessing: options.isProcessing,
+    eventsTakenIn: options.eventsTakenIn,
     onEndLost(aborted) {
       log.warn({ session, aborted }, "the runtime has not told the end of a turn; it is told for it");
       if (!aborted) options.tellOwed("session.error", { errorType: "squadron", message: dropped });

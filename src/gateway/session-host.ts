@@ -302,6 +302,7 @@ export const createSessionHost = (options: {
       const told = await askIfAwake("session.metadata.isProcessing");
       return !(isObject(told) && told.processing === false);
     },
+    eventsTakenIn: () => intake.quiet(),
     tellOwed: (type, data) => intake.take(noticeOf(row.id, clock, type, data)),
     onRunning: () => {
       const runtime = runtimeOf(upstream.life);

@@ -65,6 +65,8 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   const endLost = async (run: TurnRun): Promise<void> => {
     // A message that it keeps would come up in a later turn.
     await options.abortUpstream(() => assertCurrent(run));
+    // The end may have come and wait until something before it is stored.
+    await options.eventsTakenIn();
     if (current === run && isDoubtful(run)) options.onEndLost(run.aborting);
   };
 
@@ -73,7 +75,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
     run.cancelWatch = watchEnd({
       clock,
       isDoubtful: () => current === run && isDoubtful(run),
-      isProcessing: options.isProcessing,
+      isProcessing: async () => isGiving(run) || options.isProcessing(),
       onLost: () => endLost(run),
     });
   };
@@ -81,8 +83,9 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
   /** Aborts this turn and no later one, however long the way to the runtime is. */
   const abortRun = async (run: TurnRun): Promise<void> => {
     if (run.over) return;
+    const watched = isDoubtful(run);
     run.aborting = true;
-    watch(run);
+    if (!watched) watch(run);
     try {
       await options.abortUpstream(() => assertCurrent(run));
     } catch (error) {
@@ -357,7 +360,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
       pump();
     },
     find,
-    observe(type, data) {
+    observe(type, data, agentId) {
       const run = current;
       if (run === undefined) return;
       if (type === "user.message" && isObject(data) && typeof data.messageId === "string") {
@@ -373,7 +376,7 @@ export const createTurnRunner = (options: TurnRunnerOptions): TurnRunner => {
           }
         }
       }
-      if (type === "assistant.turn_start") run.unbegun = false;
+      if (type === "assistant.turn_start" && agentId === undefined) run.unbegun = false;
       if (type === "session.idle" && run.submitted && endsTurn(data)) run.over = true;
       if (isAnswer(type, data)) for (const one of run.steered) one.takenUp ||= one.seen;
       run.progress.observe(type, data);

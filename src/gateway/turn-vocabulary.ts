@@ -44,6 +44,8 @@ export interface TurnRunnerOptions {
   abortUpstream(taking: () => void): Promise<unknown>;
   /** Does the runtime do anything in this session? Rejects when it cannot be asked. */
   isProcessing(): Promise<boolean>;
+  /** Resolves when no event of the runtime that has come is still to be taken in. */
+  eventsTakenIn(): Promise<void>;
   /** The runtime does nothing any more and has not told the end of the running turn: that is to be told for it. */
   onEndLost(aborted: boolean): void;
   /** The runtime has named a message, which its sender knows by `clientMessageId`. */
@@ -75,8 +77,8 @@ export interface TurnRunner {
   restore(turns: readonly Turn<Sender>[]): void;
   /** A turn that has not ended. */
   find(id: string): Turn<Sender> | undefined;
-  /** Takes in an event before it is passed on. */
-  observe(type: string, data: unknown): void;
+  /** Takes in an event, `agentId`: of a sub-agent, before it is passed on. */
+  observe(type: string, data: unknown, agentId?: unknown): void;
   /** What an idle with this data ends, and how. */
   ending(data: unknown): TurnEnding | undefined;
   /** Takes in the end of a turn after it was passed on. */

@@ -50,6 +50,7 @@ const setUp = (overrides: Partial<TurnRunnerOptions> = {}) => {
     },
     abortUpstream,
     isProcessing,
+    eventsTakenIn: async () => undefined,
     onEndLost,
     onNamed,
     onRefused,
@@ -221,6 +222,41 @@ describe("the turn runner", () => {
     runner.observe("session.idle", { aborted: true });
     runner.idle({ aborted: true });
     expect([runner.current, clock.pending]).toEqual([undefined, 0]);
+  });
+
+  it("has no end told that has come already and waits until what was before it is stored: it would be the next turn's", async () => {
+    const stored = Promise.withResolvers<void>();
+    const { clock, runner, submitted, isProcessing, onEndLost } = setUp({
+      turnTimeoutMs: 60_000,
+      eventsTakenIn: () => stored.promise,
+    });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await sent;
+    const next = await runner.send(bob, { prompt: "two" }, taken);
+    await runner.abort(of(alice));
+    isProcessing.mockResolvedValue(false);
+    await pass(clock, 3_000);
+    runner.observe("session.idle", { aborted: true });
+    runner.idle({ aborted: true });
+    stored.resolve();
+    await settle();
+    expect([onEndLost.mock.calls.length, runner.current]).toEqual([0, next.turn]);
+  });
+
+  it("has the end of an aborted turn told however often it is aborted", async () => {
+    const { clock, runner, submitted, isProcessing, onEndLost } = setUp({ turnTimeoutMs: 60_000 });
+    const sent = runner.send(alice, { prompt: "one" }, taken);
+    await settle();
+    submitted[0]?.accept("r1");
+    await sent;
+    isProcessing.mockResolvedValue(false);
+    for (let nth = 0; nth < 6; nth++) {
+      await runner.abort(of(alice));
+      await pass(clock, 500);
+    }
+    expect(onEndLost.mock.calls).toEqual([[true]]);
   });
 
   it("rejects a send that the runtime refuses, and tells of one that had been acknowledged", async () => {
@@ -536,6 +572,21 @@ describe("the turn runner", () => {
     onEndLost.mockClear();
     await pass(clock, 5_000);
     expect(onEndLost).not.toHaveBeenCalled();
+  });
+
+  it("calls no message forgotten that is still on its way to the runtime, nor begun as a sub-agent goes on", async () => {
+    const { clock, runner, submitted, isProcessing, onEndLost, abortUpstream } = await steered({
+      turnTimeoutMs: 60_000,
+    });
+    runner.idle({});
+    isProcessing.mockResolvedValue(false);
+    await pass(clock, 5_000);
+    expect([abortUpstream.mock.calls.length, onEndLost.mock.calls.length]).toEqual([0, 0]);
+    submitted[1]?.accept("r2");
+    await settle();
+    runner.observe("assistant.turn_start", {}, "agent");
+    await pass(clock, 3_000);
+    expect(onEndLost.mock.calls).toEqual([[false]]);
   });
 
   it("tells who steers that the runtime refuses, and lets the turn be", async () => {

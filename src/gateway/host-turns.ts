@@ -9,6 +9,7 @@ import type { Turn } from "../sessions/turn.ts";
 import type { SessionRow } from "../store/store.ts";
 import type { Envelope } from "../wire/envelope.ts";
 import { RpcError } from "../wire/rpc-error.ts";
+import { createArrivals } from "./arrivals.ts";
 import type { HeldEnds } from "./held-ends.ts";
 import type { HostServices } from "./host-services.ts";
 import type { KnownMessages } from "./known-messages.ts";
@@ -16,7 +17,6 @@ import { noticeTo } from "./own-notice.ts";
 import { withSenderName } from "./sender-names.ts";
 import type { SessionAccess } from "./session-access.ts";
 import { admitTurn } from "./turn-admission.ts";
-import type { CountedTurn } from "./turn-rates.ts";
 import type { TurnRows } from "./turn-rows.ts";
 import { createTurnRunner } from "./turn-runner.ts";
 import type { TurnRunner } from "./turn-vocabulary.ts";
@@ -83,8 +83,6 @@ export const createHostTurns = (options: {
   const { limits } = options.policy;
   const session = options.row.id;
   const asked = new WeakSet<Sender>();
-  /** Whose messages have come and are in no turn yet. */
-  const arriving = new Set<{ readonly sender: Sender }>();
 
   const tellOne = ({ name, connection }: Attachment, type: string, data: Json): void =>
     noticeTo(connection, name, clock, type, data);
@@ -113,15 +111,21 @@ export const createHostTurns = (options: {
     }
   };
 
-  /** Tells who has taken back what no runtime had got: as a runtime tells of the end of what is aborted. */
-  const tellAborted = (to: readonly Attachment[]): void => {
+  /** Tells of an end as a runtime does; `aborted`: also who has taken back what no runtime had got. */
+  const tellOver = (to: readonly Attachment[], aborted: boolean): void => {
     for (const attachment of to) {
       options.heldEnds.drop(attachment);
-      tellOne(attachment, "session.idle", { mode: "interactive", aborted: true });
+      tellOne(attachment, "session.idle", { mode: "interactive", ...(aborted && { aborted }) });
       // Who has been answered with an error goes on already.
       options.heldEnds.told(attachment.connection);
     }
   };
+
+  const arrivals = createArrivals((sender, missed) => {
+    if (asks(sender)) return;
+    if ("message" in missed) announce(attachmentsOf(sender), missed.message);
+    else tellOver(attachmentsOf(sender), missed.kind === "aborted");
+  });
 
   const submit = async (
     parameters: Readonly<Record<string, unknown>>,
@@ -170,6 +174,7 @@ export const createHostTurns = (options: {
       announce(attachmentsOf(turn.sender), message);
     },
     onEnd(ending, times) {
+      arrivals.ended(ending);
       const { turn, joined, outcome } = ending;
       metrics.turnStarted((times.startedAt - times.queuedAt) / 1000);
       metrics.turnEnded(
@@ -186,22 +191,14 @@ export const createHostTurns = (options: {
       useLedger.used(session, 0, 0);
       options.onSettled();
     },
-    onCancelled: (turn, outcome) => options.rows.ended({ turn, joined: [], outcome }),
+    onCancelled: (turn, outcome) => {
+      arrivals.ended({ turn, joined: [], outcome });
+      return options.rows.ended({ turn, joined: [], outcome });
+    },
   });
 
-  const arrives = (sender: Sender): boolean => [...arriving].some((one) => one.sender === sender);
-  const waits: TurnRunner["waits"] = (sender, end) => arrives(sender) || runner.waits(sender, end);
-  const asks = (sender: Sender): boolean => arrives(sender) || runner.asks(sender);
-
-  const admitted = async (sender: Sender): Promise<CountedTurn> => {
-    const arrival = { sender };
-    arriving.add(arrival);
-    try {
-      return await admitTurn(options.services, sender.principal, limits);
-    } finally {
-      arriving.delete(arrival);
-    }
-  };
+  const waits: TurnRunner["waits"] = (sender, end) => arrivals.of(sender) || runner.waits(sender, end);
+  const asks = (sender: Sender): boolean => arrivals.of(sender) || runner.asks(sender);
 
   const attachmentsOf = (sender: Sender): readonly Attachment[] =>
     options.attachments.filter(({ connection }) => connection === sender);
@@ -288,7 +285,9 @@ export const createHostTurns = (options: {
     hasAsked: (connection) => asked.has(connection),
     async send(sender, params, how) {
       asked.add(sender);
-      const counted = await admitted(sender);
+      const counted = await arrivals.until(sender, () =>
+        admitTurn(options.services, sender.principal, limits),
+      );
       try {
         return await take(sender, params, how);
       } catch (error) {
@@ -304,7 +303,7 @@ export const createHostTurns = (options: {
           isOwn(by, turn) && (turnId === undefined || turnId === turn.id || turnId === turn.runtimeMessageId),
       );
       if (turns.some((turn) => turn !== running && turn.sender === by) && !asks(by))
-        tellAborted(attachmentsOf(by));
+        tellOver(attachmentsOf(by), true);
       // Others' connections that wait for what has been dropped hear of it.
       for (const { sender } of turns.filter((turn) => turn !== running && turn.sender !== by))
         if (!asks(sender))

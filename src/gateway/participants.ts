@@ -47,7 +47,8 @@ export interface Participants {
   /** By an owner. Rejects with `not_found`. */
   withdraw(by: Principal, session: OwnedSession, inviteId: string): Promise<void>;
   /**
-   * Joins the session that the token invites to. Rejects with `invite_invalid`, whatever is wrong with the token, and
+   * Joins the session that the token invites to, or finds it again for who has joined by it and takes part since then,
+   * though the invite is used up, expired or taken back. Rejects with `invite_invalid`, whatever is wrong with the token, and
    * with `quota_exceeded`.
    */
   accept(by: Principal, token: string, name: string | undefined): Promise<OwnedSession>;
@@ -187,20 +188,20 @@ export const createParticipants = (services: {
         name,
         now: clock.now(),
       });
-      if (accepted.kind !== "accepted") {
+      if (accepted.kind === "full" || accepted.kind === "invalid") {
         audit.record(by, { action: "invite.accept", target: "", outcome: accepted.kind });
         throw accepted.kind === "full" ? full() : inviteInvalid();
       }
-      const { invite, joined, participant } = accepted;
-      if (joined) await hosts.partChanged(invite.sessionId, user);
+      const { participant } = accepted;
+      if (accepted.kind === "joined") await hosts.partChanged(accepted.invite.sessionId, user);
       const session = await store.sessions.byName(tenant, user, participant.name);
       if (session === undefined) throw inviteInvalid();
-      if (joined)
+      if (accepted.kind === "joined")
         audit.record(by, {
           action: "invite.accept",
           target: session.publicId,
           outcome: "ok",
-          detail: `${invite.id}: ${participant.role}`,
+          detail: `${accepted.invite.id}: ${participant.role}`,
         });
       return session;
     },

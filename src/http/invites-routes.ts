@@ -117,7 +117,7 @@ export const invitesRoutes = (app: HttpApp, context: HttpContext): void => {
         operationId: "acceptInvite",
         summary: "Join a session by an invite",
         description:
-          "Who takes part already stays what they are, and spends no use. Whatever is wrong with the token is 404 `invite_invalid`.",
+          "Who takes part already stays what they are, and spends no use; who has joined by this invite finds the session again by it, though it is used up. Whatever is wrong with the token is 404 `invite_invalid`.",
         tags,
         body: z.strictObject({
           token: z.string().min(1).max(200),

@@ -37,15 +37,12 @@ export type Revoked =
   | { readonly kind: "revoked"; readonly participant: Participant }
   | { readonly kind: "founder" | "no_participant" };
 
-/** What has come of following an invite. `joined`: false when the user took part already, which spends no use. */
+/** What has come of following an invite. `already`: the user took part before, which spends no use. */
 export type Accepted =
-  | {
-      readonly kind: "accepted";
-      readonly invite: InviteRow;
-      readonly participant: Participant;
-      readonly joined: boolean;
-    }
-  | { readonly kind: "full" | "invalid" };
+  | { readonly kind: "joined"; readonly invite: InviteRow; readonly participant: Participant }
+  | { readonly kind: "already"; readonly participant: Participant }
+  | { readonly kind: "full" }
+  | { readonly kind: "invalid" };
 
 /** Most users who take part in one session, its founder included. */
 export const maxParticipants = 1_000;
@@ -74,7 +71,10 @@ export interface ParticipantStore {
   invites(sessionId: string, now: number): Promise<readonly InviteRow[]>;
   /** False when there was no such invite. */
   removeInvite(sessionId: string, id: string): Promise<boolean>;
-  /** Joins the session of the invite with this hash, once for each use, however many ask at once. */
+  /**
+   * Joins the session of the invite with this hash, once for each use, however many ask at once. Whoever has joined by it
+   * and takes part since then may follow it again, though it can be used no more.
+   */
   accept(
     hash: string,
     who: {

@@ -60,7 +60,7 @@ const killRuntimes = (): void => {
 };
 
 /** Alice has made a room, and Bob has come by her link. */
-const together = async (): Promise<{ alice: Person; bob: Person; id: string }> => {
+const together = async (): Promise<{ alice: Person; bob: Person; id: string; link: string }> => {
   const alice = await chat.person("alice");
   const bob = await chat.person("bob");
   const id = await newRoom(alice);
@@ -76,7 +76,7 @@ const together = async (): Promise<{ alice: Person; bob: Person; id: string }> =
   expect(new URL(bob.page.url()).hash).toBe("");
   expect(bob.page.url()).toContain(id);
   await alice.page.getByRole("img", { name: "Here: bob" }).waitFor();
-  return { alice, bob, id };
+  return { alice, bob, id, link };
 };
 
 describe("two people in one room", () => {
@@ -219,7 +219,15 @@ describe("two people in one room", () => {
   });
 
   it("change who takes part, at once", async () => {
-    const { alice, bob } = await together();
+    const { alice, bob, id, link } = await together();
+    const follow = async (): Promise<void> => {
+      await bob.page.goto("about:blank");
+      await bob.page.goto(link);
+    };
+    // It is used up, and shows the room to him who has used it.
+    await follow();
+    await bob.page.getByLabel("Message", { exact: true }).waitFor();
+    expect(bob.page.url()).toContain(id);
     await alice.page.getByRole("button", { name: "Share" }).click();
     await alice.page.getByLabel("Role of bob").selectOption("reader");
     await bob.page.getByText("You may read along here.").waitFor();
@@ -227,6 +235,8 @@ describe("two people in one room", () => {
     await bob.page.getByLabel("Message", { exact: true }).waitFor();
     await alice.page.getByRole("button", { name: "Remove bob" }).click();
     await bob.page.getByText("You do not take part in this chat any more.").waitFor();
+    await follow();
+    await bob.page.getByText("This invitation is not good any more.").waitFor();
     await alice.page.keyboard.press("Escape");
     await alice.page.getByRole("dialog").waitFor({ state: "detached" });
     await leave(alice, bob);

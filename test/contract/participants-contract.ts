@@ -171,7 +171,7 @@ export const participantsContract = (here: Here): void => {
           return (await asked.participants.accept(made.hash, who)).kind;
         }),
       );
-      expect(kinds.filter((kind) => kind === "accepted")).toHaveLength(3);
+      expect(kinds.filter((kind) => kind === "joined")).toHaveLength(3);
       expect(await store.participants.list(row.id)).toHaveLength(4);
       expect(await store.participants.invites(row.id, 2_000)).toEqual([]);
     });
@@ -180,7 +180,7 @@ export const participantsContract = (here: Here): void => {
       const { store } = here();
       const { row, accept } = await offered({ usesLeft: 5 });
       const all = await Promise.all(Array.from({ length: 10 }, () => accept("bob")));
-      expect(all.filter((one) => one.kind === "accepted" && one.joined)).toHaveLength(1);
+      expect(all.filter((one) => one.kind === "joined")).toHaveLength(1);
       expect(await store.participants.invites(row.id, 2_000)).toMatchObject([{ usesLeft: 4 }]);
     });
 
@@ -188,14 +188,10 @@ export const participantsContract = (here: Here): void => {
       const { store } = here();
       const { row, accept } = await offered({ role: "reader" });
       await store.participants.grant(row.id, { user: "bob", role: "writer" });
-      expect(await accept("bob")).toMatchObject({
-        kind: "accepted",
-        joined: false,
-        participant: { role: "writer" },
-      });
-      expect(await accept("alice")).toMatchObject({ joined: false, participant: { role: "owner" } });
+      expect(await accept("bob")).toMatchObject({ kind: "already", participant: { role: "writer" } });
+      expect(await accept("alice")).toMatchObject({ kind: "already", participant: { role: "owner" } });
       expect(await accept("eve", { name: "hers" })).toMatchObject({
-        joined: true,
+        kind: "joined",
         participant: { name: "hers", role: "reader" },
       });
     });
@@ -210,6 +206,23 @@ export const participantsContract = (here: Here): void => {
       expect(await store.participants.removeInvite(row.id, made.id)).toBe(true);
       expect(await accept("bob")).toEqual({ kind: "invalid" });
       expect(await store.participants.list(row.id)).toHaveLength(1);
+    });
+
+    it("finds the session again for who has joined by it, and nobody else, until their part ends", async () => {
+      const { store } = here();
+      const { row, accept } = await offered();
+      await store.participants.grant(row.id, { user: "eve", role: "reader" });
+      expect(await accept("bob")).toMatchObject({ kind: "joined" });
+      expect(await store.participants.invites(row.id, 2_000)).toEqual([]);
+      const participant = { user: "bob", name: "alice~review", role: "writer" };
+      for (const now of [2_000, 10_000])
+        expect(await accept("bob", { now })).toEqual({ kind: "already", participant });
+      for (const user of ["alice", "eve"]) expect(await accept(user)).toEqual({ kind: "invalid" });
+      expect(await accept("bob", { tenant: "other" })).toEqual({ kind: "invalid" });
+      await store.participants.revoke(row.id, "bob");
+      expect(await accept("bob")).toEqual({ kind: "invalid" });
+      await store.participants.grant(row.id, { user: "bob", role: "reader" });
+      expect(await accept("bob")).toEqual({ kind: "invalid" });
     });
 
     it("goes when the owner who made it is one no longer", async () => {

@@ -144,6 +144,7 @@ describe("the SQLite file", () => {
       "0012-browser-sessions",
       "0013-senders",
       "0014-sender-names",
+      "0015-joined-by",
     ]);
   });
 

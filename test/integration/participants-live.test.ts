@@ -350,6 +350,44 @@ describe("an invite", () => {
     await close();
   });
 
+  it("that is used up shows the session to whoever has joined by it, as long as they take part", async () => {
+    const { at, name, remove, close } = await room("reader");
+    const id = at.slice("/v1/sessions/".length);
+    await remove();
+    const { body } = await http.call("alice", "POST", `${at}/invites`, { role: "reader", uses: 2 });
+    const token = String(body.token);
+    const theirs = { status: 200, body: { id, role: "reader", name: `alice~${name}` } };
+    const left = async () => {
+      const { invites } = (await http.call("alice", "GET", `${at}/invites`)).body;
+      return (invites as { usesLeft: number }[]).map(({ usesLeft }) => usesLeft);
+    };
+    expect(await accept("bob", token)).toMatchObject(theirs);
+    expect(await accept("bob", token)).toMatchObject(theirs);
+    expect(await left()).toEqual([1]);
+    expect(await guest("guest-0", token)).toBe(200);
+    expect(await left()).toEqual([]);
+    // Now it is used up.
+    expect(await accept("bob", token)).toMatchObject(theirs);
+    expect(await guest("guest-0", token)).toBe(200);
+    expect(await guest("guest-1", token)).toBe(404);
+    expect(await accept("carol", token)).toMatchObject(invalid);
+    expect(await accept("alice", token)).toMatchObject(invalid);
+    // What they have become since stays; the name too.
+    await http.call("alice", "PUT", `${at}/participants/bob`, { role: "writer" });
+    await http.call("bob", "PATCH", at, { name: "mine" });
+    expect(await accept("bob", token, "another")).toMatchObject({
+      status: 200,
+      body: { id, role: "writer", name: "mine" },
+    });
+    expect((await http.call("alice", "GET", at)).body.participants).toBe(3);
+    // Who was removed does not come back by it, not even when they are let in by another way.
+    await remove();
+    expect(await accept("bob", token)).toMatchObject(invalid);
+    await http.call("alice", "PUT", `${at}/participants/bob`, { role: "reader" });
+    expect(await accept("bob", token)).toMatchObject(invalid);
+    await close();
+  });
+
   it("of an owner who is one no longer is no good; its token is in no log of the node's", async () => {
     const { at, give, close } = await room("owner");
     const { body } = await http.call("bob", "POST", `${at}/invites`, {});

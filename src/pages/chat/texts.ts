@@ -168,8 +168,7 @@ export const texts = {
       `${role}, ${uses} ${plural(uses, "use", "uses")} left, until ${until}`,
     revoke: "Revoke",
     accepted: "You have joined.",
-    invalid:
-      "This invitation is not good any more. If you have used it before, the chat is in your list; else ask for a new one.",
+    invalid: "This invitation is not good any more. Ask for a new one.",
   },
   dialogs: {
     renameTitle: "Rename this chat",

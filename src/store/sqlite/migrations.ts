@@ -258,4 +258,12 @@ export const migrations: Readonly<Record<string, Migration>> = {
       "alter table sessions add column sender_names integer not null default 0 check (sender_names in (0, 1))",
     ),
   },
+  "0015-joined-by": {
+    up: statements(
+      // Null: not by an invite, or before it was written down.
+      "alter table session_names add column invite_hash text",
+      `create index session_names_by_invite on session_names (invite_hash, tenant, user)
+        where invite_hash is not null`,
+    ),
+  },
 };

@@ -41,6 +41,20 @@ const participantOf = (
     .where("user", "=", user)
     .executeTakeFirst();
 
+const joinedBy = (
+  db: Kysely<Tables>,
+  inviteHash: string,
+  tenant: string,
+  user: string,
+): Promise<Participant | undefined> =>
+  db
+    .selectFrom("sessionNames")
+    .select(["user", "name", "role"])
+    .where("inviteHash", "=", inviteHash)
+    .where("tenant", "=", tenant)
+    .where("user", "=", user)
+    .executeTakeFirst();
+
 /** A name that this user has for no session yet: the wanted one if that is free. */
 const freeName = async (
   db: Kysely<Tables>,
@@ -69,7 +83,13 @@ const join = async (
     user,
     role,
     name,
-  }: { readonly user: string; readonly role: SessionRole; readonly name?: string | undefined },
+    inviteHash,
+  }: {
+    readonly user: string;
+    readonly role: SessionRole;
+    readonly name?: string | undefined;
+    readonly inviteHash?: string;
+  },
 ): Promise<Participant | undefined> => {
   const { id, tenant, owner } = session;
   const { count } = await db
@@ -80,7 +100,10 @@ const join = async (
   if (count >= maxParticipants) return undefined;
   const founder = name === undefined ? await participantOf(db, session, owner) : undefined;
   const free = await freeName(db, tenant, user, name ?? `${owner}~${founder?.name ?? "session"}`);
-  await db.insertInto("sessionNames").values({ tenant, user, name: free, sessionId: id, role }).execute();
+  await db
+    .insertInto("sessionNames")
+    .values({ tenant, user, name: free, sessionId: id, role, inviteHash: inviteHash ?? null })
+    .execute();
   return { user, name: free, role };
 };
 
@@ -210,15 +233,16 @@ export const participantsIn = (database: Database): ParticipantStore => ({
         .where("expiresAt", ">", now)
         .executeTakeFirst();
       const session = invite && (await shared(db, invite.sessionId));
-      if (invite === undefined || session?.tenant !== tenant) return { kind: "invalid" };
-      const already = await participantOf(db, session, user);
-      if (already !== undefined) return { kind: "accepted", invite, participant: already, joined: false };
-      const participant = await join(db, session, { user, role: invite.role, name });
+      const there = session?.tenant === tenant ? session : undefined;
+      const already = await (there ? participantOf(db, there, user) : joinedBy(db, hash, tenant, user));
+      if (already !== undefined) return { kind: "already", participant: already };
+      if (invite === undefined || there === undefined) return { kind: "invalid" };
+      const participant = await join(db, there, { user, role: invite.role, name, inviteHash: hash });
       if (participant === undefined) return { kind: "full" };
       const usesLeft = invite.usesLeft - 1;
       if (usesLeft === 0) await db.deleteFrom("invites").where("id", "=", invite.id).execute();
       else await db.updateTable("invites").set({ usesLeft }).where("id", "=", invite.id).execute();
-      return { kind: "accepted", invite: { ...invite, usesLeft }, participant, joined: true };
+      return { kind: "joined", invite: { ...invite, usesLeft }, participant };
     });
   },
 });

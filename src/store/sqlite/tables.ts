@@ -30,6 +30,8 @@ export interface SessionsTable
 
 export interface SessionNamesTable extends SessionName {
   readonly sessionId: string;
+  /** Of the invite by which the user has come, which may be gone. */
+  readonly inviteHash: string | null;
 }
 
 export interface KeysTable extends Omit<KeyRow, "roles"> {

@@ -206,7 +206,9 @@ export const turnsRoutes = (app: HttpApp, context: HttpContext): void => {
         await connection.watch(name);
         return connection.abort(name, row.id);
       });
-      if (turns.length === 0 && (await turnOf(id, row.id)).endedAt === null) {
+      // One's own that could not be aborted is being stored, or was delivered into another's turn.
+      const foreign = row.sender !== callerOf(request).principal.user;
+      if (foreign && turns.length === 0 && (await turnOf(id, row.id)).endedAt === null) {
         const entry = {
           action: "turn.abort",
           target: request.params.id,

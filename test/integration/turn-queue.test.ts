@@ -159,6 +159,13 @@ describe("a message that comes while another is answered", () => {
         ((await http.call("alice", "GET", `${session.path}/turns`)).body.turns as unknown[]).length === 2,
       { what: "the message is noted" },
     );
+    const [{ id: own } = { id: "" }] = (await http.call("alice", "GET", `${session.path}/turns`)).body
+      .turns as TurnFact[];
+    expect(own).not.toBe(joinedTo);
+    expect(await http.call("alice", "POST", `${session.path}/turns/${own}/abort`)).toMatchObject({
+      status: 200,
+      body: { aborted: false, turns: [] },
+    });
     squadron.model.release("steer");
     const answers = await within(Promise.all([running, steered]), { what: "both are answered" });
     expect(answers.map(({ body }) => body.content)).toEqual(["both", "both"]);
@@ -210,7 +217,7 @@ describe("the SDK", () => {
       await setTimeout(round % 12);
       const aborted = http.call("alice", "POST", `${session.path}/turns/${first}/abort`);
       const ends = await Promise.all([first, steering].map(async (id) => session.ended(await id)));
-      await aborted;
+      expect((await aborted).status).toBe(200);
       for (const { state } of ends) expect(["completed", "aborted"]).toContain(state);
       expect((await session.say("[[echo next]]")).body.content).toBe("next");
     }

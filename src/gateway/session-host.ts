@@ -1,24 +1,18 @@
 import type { Policy } from "../config/config.ts";
 import type { Unit } from "../kernel/isolation.ts";
-import { isObject } from "../kernel/json.ts";
 import { fileBoundsOf } from "../sessions/file-bounds.ts";
 import { createSessionState } from "../sessions/session-state.ts";
 import type { KnownMessage, SessionName, SessionRow } from "../store/store.ts";
 import { askedOfPeople, unite } from "./declarations.ts";
-import { createHeldEnds } from "./held-ends.ts";
 import { createHostCalls } from "./host-calls.ts";
-import { createEventIntake } from "./host-events.ts";
 import { createHostFacade } from "./host-facade.ts";
 import { createHostLosses } from "./host-losses.ts";
 import { createHostParts } from "./host-parts.ts";
 import { createHostRequests } from "./host-requests.ts";
 import type { HostServices } from "./host-services.ts";
-import { createHostTurns } from "./host-turns.ts";
 import { createInOrder } from "./in-order.ts";
-import { createTitleKeeper } from "./kept-title.ts";
 import { createKnownMessages } from "./known-messages.ts";
 import { runtimeOf } from "./life.ts";
-import { noticeOf } from "./own-notice.ts";
 import { createOwnWork } from "./own-work.ts";
 import { createPolicyCalls } from "./policy-calls.ts";
 import { policyDeclares } from "./policy-tools.ts";
@@ -26,11 +20,8 @@ import { createSessionAccess } from "./session-access.ts";
 import { createSessionAttachments } from "./session-attachments.ts";
 import { createSessionStay } from "./session-stay.ts";
 import { createSessionUpstream } from "./session-upstream.ts";
-import { shownEvent } from "./shown-event.ts";
 import type { ToldEvent } from "./told-event.ts";
-import { withTurnsTold } from "./told-turns.ts";
-import { createTurnGate } from "./turn-gate.ts";
-import { createTurnRows } from "./turn-rows.ts";
+import { createTurnPath } from "./turn-path.ts";
 import type { Attachment, SessionHost } from "./vocabulary.ts";
 
 /** Puts the parts of an open session together: each is a file of its own, and this one says how they hear of each other. */
@@ -222,77 +213,25 @@ export const createSessionHost = (options: {
     log,
   });
 
-  const heldEnds = createHeldEnds({ clock, attachments, asks: (connection) => turns.asks(connection) });
-
-  const rows = withTurnsTold(createTurnRows({ store, clock, log, row }), {
-    clock,
-    tell: tellReaders,
-    waiting: () => turns.waiting,
-  });
-
-  const gate = createTurnGate({
-    unitKey: unit.key,
-    residence: services.residence,
-    fleet: services.fleet,
-    stay,
-  });
-
-  const turns = createHostTurns({
+  const { turns, gate, intake, heldEnds } = createTurnPath({
     services,
-    policy,
     row,
+    policy,
     attachments,
     access,
-    call,
     messages,
-    heldEnds,
-    rows,
-    async mayBegin() {
-      if (access.shared) await parts.learn();
-      await gate.pass();
-    },
-    onStuck: stay.dropSoon,
-    async isProcessing() {
-      const told = await askIfAwake("session.metadata.isProcessing");
-      return !(isObject(told) && told.processing === false);
-    },
-    eventsTakenIn: () => intake.quiet(),
-    tellOwed: (type, data) => intake.take(noticeOf(row.id, clock, type, data)),
-    onRunning: () => {
-      const runtime = runtimeOf(upstream.life);
-      if (runtime !== undefined) gate.entered(runtime);
-    },
-    onEnded: gate.left,
-    onSettled: settled,
-  });
-
-  const keepTitle = createTitleKeeper({ store, row, epoch: () => state?.epoch, log });
-
-  const intake = createEventIntake({
-    clock,
-    session: row.id,
-    shown: (event) => shownEvent(event, row, (id) => messages.all.get(id)),
-    attachments,
-    turns,
+    state,
+    upstream,
+    stay,
+    call,
+    ask: askIfAwake,
     requests,
     policyCalls,
-    heldEnds,
-    clientMessageId: messages.clientId,
-    storeTurn:
-      state &&
-      (async (end) => {
-        const ending = end && turns.ending(end.data);
-        await (ending === undefined ? state.commit() : rows.storeWith(ending, state.commit));
-      }),
-    onNotStored: (error) => losses.notStored(error),
+    ownWork,
+    learnParts: () => parts.learn(),
     tellReaders,
-    onQuiet: stay.idleAgain,
-    onFailure: (error) => log.error({ session: row.id, error }, "an event of a session was not handled"),
-    onEvent: (type, data, agentId) => {
-      if (ownWork.observe(type, data, agentId, turns.current !== undefined)) intake.quiet().then(settled);
-      upstream.held.foldEvent(type, data, agentId);
-      keepTitle(type, data);
-    },
+    onNotStored: (error) => losses.notStored(error),
+    onSettled: settled,
   });
 
   const losses = createHostLosses({

@@ -19,6 +19,17 @@ const participant = z
   })
   .meta({ id: "Participant" });
 
+const granted = participant
+  .extend({
+    name: z
+      .string()
+      .optional()
+      .describe(
+        "The user's own name for the session, the id for their SDK clients; absent if they have given it one that does not begin with `founder~`",
+      ),
+  })
+  .meta({ id: "GrantedParticipant" });
+
 const participantParams = sessionParams.extend({
   user: z.string().refine(isPrincipalName, `It must be a user's name: ${principalNameForm}.`),
 });
@@ -70,14 +81,16 @@ export const participantsRoutes = (app: HttpApp, context: HttpContext): void => 
               "What the user calls the session, as the id for SDK clients: it begins with `founder~`, whatever it is then, and is `founder~name` if absent; with a number behind it if the user has one of that name",
             ),
         }),
-        response: { 200: participant, ...failures },
+        response: { 200: granted, ...failures },
       },
     },
     async (request) => {
       const session = await findSession(context, request, request.params.id);
       const { principal } = callerOf(request);
       const { user } = request.params;
-      return describe(session.id, await participants.grant(principal, session, { user, ...request.body }));
+      const one = await participants.grant(principal, session, { user, ...request.body });
+      const given = one.name.startsWith(`${session.owner}~`);
+      return { ...describe(session.id, one), ...(given && { name: one.name }) };
     },
   );
 

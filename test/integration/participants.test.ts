@@ -25,9 +25,12 @@ const found = async (): Promise<{ id: string; name: string }> => {
   return { id: String(body.id), name };
 };
 
-const letBob = async (id: string, role: string): Promise<void> => {
+/** What Bob calls the session then, as far as it is said. */
+const letBob = async (id: string, role: string): Promise<unknown> => {
   const { status, body } = await http.call("alice", "PUT", `/v1/sessions/${id}/participants/bob`, { role });
-  expect([status, body]).toEqual([200, { user: "bob", role, attached: false, typing: false }]);
+  const { name, ...rest } = body;
+  expect([status, rest]).toEqual([200, { user: "bob", role, attached: false, typing: false }]);
+  return name;
 };
 
 const problem = (status: number, code: string) => ({ status, body: expect.objectContaining({ code }) });
@@ -102,6 +105,23 @@ describe("participants over HTTP", () => {
     expect((await http.call("bob", "DELETE", path)).status).toBe(204);
     for (const user of ["alice", "bob"] as const)
       expect(await http.call(user, "GET", path)).toMatchObject(problem(410, "session_deleted"));
+  });
+
+  it("have a name for it, which who lets them in is told, but not one that they have chosen themselves", async () => {
+    const { id, name } = await found();
+    expect(await letBob(id, "reader")).toBe(`alice~${name}`);
+    expect(await letBob(id, "writer")).toBe(`alice~${name}`);
+    const theirs = squadron.client("bob");
+    const resumed = await theirs.resumeSession(`alice~${name}`, { onPermissionRequest: approveAll });
+    await resumed.disconnect();
+    expect((await http.call("bob", "PATCH", `/v1/sessions/${id}`, { name: "my own" })).status).toBe(200);
+    expect(await letBob(id, "reader")).toBeUndefined();
+    const { body } = await http.call("alice", "GET", `/v1/sessions/${id}/participants`);
+    expect(JSON.stringify(body)).not.toContain("my own");
+    // One that the user has for another session gets a number.
+    const other = await found();
+    await http.call("bob", "POST", "/v1/sessions", { name: `alice~${other.name}` });
+    expect(await letBob(other.id, "reader")).toBe(`alice~${other.name}-2`);
   });
 
   it("are removed, and leave", async () => {

@@ -284,10 +284,11 @@ export const createHostTurns = (options: {
     },
     hasAsked: (connection) => asked.has(connection),
     async send(sender, params, how) {
-      asked.add(sender);
-      const counted = await arrivals.until(sender, () =>
-        admitTurn(options.services, sender.principal, limits),
-      );
+      const counted = await arrivals.until(sender, async () => {
+        const admitted = await admitTurn(options.services, sender.principal, limits);
+        asked.add(sender);
+        return admitted;
+      });
       try {
         return await take(sender, params, how);
       } catch (error) {

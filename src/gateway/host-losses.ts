@@ -1,13 +1,13 @@
 import type { Runtime } from "../fleet/fleet.ts";
 import { type SquadronError, toSquadronError } from "../kernel/errors.ts";
 import type { Log } from "../telemetry/log.ts";
+import { runtimeGone } from "./acceptances.ts";
 import type { EventIntake } from "./host-events.ts";
 import type { HostTurns } from "./host-turns.ts";
 import { runtimeOf } from "./life.ts";
 import type { OwnWork } from "./own-work.ts";
 import type { SessionStay } from "./session-stay.ts";
 import type { SessionUpstream } from "./session-upstream.ts";
-import { runtimeGone } from "./turn-runner.ts";
 
 /**
  * What a session does in its runtime can be lost: each way ends what runs, tells the clients, and lets the session go on

@@ -50,7 +50,7 @@ export const isGiving = ({ turn, steered }: TurnRun): boolean =>
   [turn, ...steered.map((one) => one.turn)].some(({ state }) => state.kind === "submitting");
 
 /** Has the turn's own model said something with this? */
-export const isAnswer = (type: string, data: unknown): boolean =>
+const isAnswer = (type: string, data: unknown): boolean =>
   type === "assistant.message" && isObject(data) && data.parentToolCallId === undefined;
 
 /** Does this idle end a turn? Autopilot is idle between its own steps. */
@@ -58,8 +58,53 @@ export const endsTurn = (data: unknown): boolean =>
   !(typeof data === "object" && data !== null && "mode" in data && data.mode === "autopilot");
 
 /**
- * The messages that end with a run, were it to end so. One that came too late to be taken up by a turn that completes is
+ * Does a message end with its run, were that to end so? One that came too late to be taken up by a turn that completes is
  * the runtime's next turn; with a turn that ends otherwise the runtime drops it.
  */
+const endsWith = ({ takenUp }: Steered, end: TurnOutcome["kind"]): boolean => takenUp || end !== "completed";
+
+/** The messages that end with a run, were it to end so. */
 export const joinedTo = ({ steered }: TurnRun, end: TurnOutcome["kind"]): readonly Turn<Sender>[] =>
-  steered.filter(({ takenUp }) => takenUp || end !== "completed").map(({ turn }) => turn);
+  steered.filter((one) => endsWith(one, end)).map(({ turn }) => turn);
+
+/** The messages that go on after a run, were it to end so. */
+export const tooLateFor = ({ steered }: TurnRun, end: TurnOutcome["kind"]): readonly Steered[] =>
+  steered.filter((one) => !endsWith(one, end));
+
+/** All that a run answers, were it to end so. */
+export const servedBy = (run: TurnRun, end: TurnOutcome["kind"]): readonly Turn<Sender>[] => [
+  run.turn,
+  ...joinedTo(run, end),
+];
+
+/** A message of a run that the runtime has told of, by its own id of it. */
+export interface ToldMessage {
+  readonly turn: Turn<Sender>;
+  readonly id: string;
+}
+
+/** Which message of the run does this event tell of, if any? One whose id is not known is the one on its way. */
+export const messageToldBy = (run: TurnRun, type: string, data: unknown): ToldMessage | undefined => {
+  if (type !== "user.message" || !isObject(data) || typeof data.messageId !== "string") return undefined;
+  const id = data.messageId;
+  if (run.turn.state.kind === "submitting") return { turn: run.turn, id };
+  if (run.turn.runtimeMessageId === id) return undefined;
+  const steered = run.steered.map(({ turn }) => turn);
+  const turn =
+    steered.find(({ runtimeMessageId }) => runtimeMessageId === id) ??
+    steered.find(({ state }) => state.kind === "submitting");
+  return turn && { turn, id };
+};
+
+/** Notes in the run what an event tells, `agentId`: of a sub-agent; `told`: the message that it tells of. */
+export const noteEvent = (
+  run: TurnRun,
+  { type, data, agentId }: { readonly type: string; readonly data: unknown; readonly agentId: unknown },
+  told: ToldMessage | undefined,
+): void => {
+  for (const one of run.steered) one.seen ||= one.turn === told?.turn;
+  if (type === "assistant.turn_start" && agentId === undefined) run.unbegun = false;
+  if (type === "session.idle" && run.submitted && endsTurn(data)) run.over = true;
+  if (isAnswer(type, data)) for (const one of run.steered) one.takenUp ||= one.seen;
+  run.progress.observe(type, data);
+};

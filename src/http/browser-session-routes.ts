@@ -23,9 +23,40 @@ const fromOwnPage = (request: FastifyRequest): void => {
     );
 };
 
+const isUnauthenticated = (error: unknown): boolean =>
+  error instanceof SquadronError && error.code === "unauthenticated";
+
 /** Signing a browser in and out. */
 export const browserSessionRoutes = (app: HttpApp, { identity, gateway, clock }: HttpContext): void => {
   const attempts = createSignInAttempts(clock);
+
+  app.get(
+    "/v1/browser-session",
+    {
+      schema: {
+        operationId: "signedInAs",
+        summary: "Who this browser is signed in as, if it is",
+        description: "For pages of the same origin; to anybody else it is null.",
+        tags,
+        security: [],
+        response: {
+          200: z.object({ signedInAs: z.object({ tenant: z.string(), user: z.string() }).nullable() }),
+          ...failures,
+        },
+      },
+    },
+    async (request) => {
+      const token = browserToken(request);
+      if (token === undefined) return { signedInAs: null };
+      try {
+        const { tenant, user } = (await identity.authenticateBrowser(token)).principal;
+        return { signedInAs: { tenant, user } };
+      } catch (error) {
+        if (isUnauthenticated(error)) return { signedInAs: null };
+        throw error;
+      }
+    },
+  );
 
   app.post(
     "/v1/browser-session",
@@ -47,8 +78,7 @@ export const browserSessionRoutes = (app: HttpApp, { identity, gateway, clock }:
         try {
           return await identity.signIn(request.body.key);
         } catch (error) {
-          if (!(error instanceof SquadronError && error.code === "unauthenticated"))
-            attempts.giveBack(request.ip);
+          if (!isUnauthenticated(error)) attempts.giveBack(request.ip);
           throw error;
         }
       };

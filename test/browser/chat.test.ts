@@ -448,6 +448,18 @@ describe("a node that starts again", () => {
 });
 
 describe("signing in", () => {
+  it("is asked of who comes for the first time, without an error in the console", async () => {
+    const alice = await chat.person("alice");
+    const said: string[] = [];
+    alice.page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) said.push(message.text());
+    });
+    await alice.page.goto("/chat");
+    await alice.page.getByLabel("Your key").waitFor();
+    expect(said).toEqual([]);
+    await leave(alice);
+  });
+
   it("ends with the key, at once", async () => {
     const made = await httpOf(chat.squadron).call("admin", "POST", "/v1/admin/keys", {
       tenant: "acme",

@@ -42,6 +42,23 @@ describe("a browser that has signed in", () => {
     expect(await me.json()).toMatchObject({ tenant: "acme", user: "alice" });
     const made = await call("POST", "/v1/sessions", { ...own, cookie }, {});
     expect(made.status).toBe(201);
+    const looked = async (headers: Record<string, string>): Promise<unknown> => {
+      const response = await call("GET", "/v1/browser-session", headers);
+      return [response.status, await response.json()];
+    };
+    expect(await looked({ ...own, cookie })).toEqual([
+      200,
+      { signedInAs: { tenant: "acme", user: "alice" } },
+    ]);
+    // Nobody is asked for a key, and no other site learns who it is.
+    for (const headers of [
+      {},
+      own,
+      { ...own, cookie: `${cookie}x` },
+      { "sec-fetch-site": "cross-site", cookie },
+      { "sec-fetch-site": "same-site", cookie },
+    ])
+      expect(await looked(headers)).toEqual([200, { signedInAs: null }]);
     // What stands in the store is no token.
     const [, token = ""] = cookie.split("=");
     const hash = createHash("sha256").update(token).digest("hex");

@@ -206,6 +206,7 @@ describe("what the API says about itself", () => {
         "delete /v1/sessions/{id}/invites/{inviteId}",
         "post /v1/invites/accept",
         "post /v1/sessions/{id}/typing",
+        "get /v1/browser-session",
         "post /v1/browser-session",
         "delete /v1/browser-session",
         "get /v1/me",

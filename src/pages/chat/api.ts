@@ -87,6 +87,8 @@ const call = async (method: string, path: string, body?: unknown, headers?: Head
   return response.status === 204 ? {} : record(await response.json());
 };
 
+const meOf = ({ tenant, user }: Json): Me => ({ tenant: text(tenant), user: text(user) });
+
 const roleOf = (value: unknown): Role => (value === "owner" || value === "writer" ? value : "reader");
 
 const sessionOf = (value: unknown): Session => {
@@ -129,12 +131,13 @@ const inviteOf = (value: unknown): Invite => {
 const at = (session: string, rest = ""): string => `/v1/sessions/${encodeURIComponent(session)}${rest}`;
 
 export const api = {
-  /** Whom this browser is signed in as, or whose key it is. */
-  async me(key?: string): Promise<Me> {
-    const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
-    const { tenant, user } = await call("GET", "/v1/me", undefined, headers);
-    return { tenant: text(tenant), user: text(user) };
+  /** Whom this browser is signed in as, if it is. */
+  async signedInAs(): Promise<Me | undefined> {
+    const { signedInAs } = await call("GET", "/v1/browser-session");
+    return signedInAs === null ? undefined : meOf(record(signedInAs));
   },
+  whoseKey: async (key: string): Promise<Me> =>
+    meOf(await call("GET", "/v1/me", undefined, { authorization: `Bearer ${key}` })),
   signIn: (key: string) => call("POST", "/v1/browser-session", { key }),
   signOut: () => call("DELETE", "/v1/browser-session"),
 

@@ -16,7 +16,9 @@ type Who =
  * whoever made the link would read what is written then.
  */
 const mayEnter = async (key: string): Promise<boolean> => {
-  const [now, next] = await Promise.all([api.me(), api.me(key)].map((one) => one.catch(() => undefined)));
+  const [now, next] = await Promise.all(
+    [api.signedInAs(), api.whoseKey(key)].map((one) => one.catch(() => undefined)),
+  );
   if (now === undefined) return true;
   if (next === undefined) return false;
   if (now.tenant === next.tenant && now.user === next.user) return true;
@@ -48,13 +50,14 @@ export const App = () => {
 
   const enter = useCallback(
     async (key?: string) => {
+      const wrong = key === undefined ? undefined : texts.signIn.wrong;
       try {
         if (key !== undefined) await api.signIn(key);
-        const me = await api.me();
+        const me = await api.signedInAs();
+        if (me === undefined) return setWho({ kind: "nobody", error: wrong });
         await join();
         setWho({ kind: "somebody", me });
       } catch (error) {
-        const wrong = key === undefined ? undefined : texts.signIn.wrong;
         setWho({ kind: "nobody", error: isUnauthenticated(error) ? wrong : messageOf(error) });
       }
     },

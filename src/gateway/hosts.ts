@@ -98,7 +98,9 @@ export const createHosts = (options: {
       policy: policyWithin(policyOf(row.tenant), row.isolation),
       messages: await store.messages.of(row.id),
       onUnused: () => {
-        if (host.attachments.length === 0 && !host.busy && host.life === "hibernated") forget(row.id);
+        const unused = host.attachments.length === 0 && !host.busy && host.life === "hibernated";
+        // One that has been forgotten may say so again; the session may have another host by then.
+        if (unused && opened.get(row.id) === host) forget(row.id);
       },
     });
     opened.set(row.id, host);
@@ -117,7 +119,10 @@ export const createHosts = (options: {
     if (host === undefined) {
       host = make(row.id);
       hosts.set(row.id, host);
-      host.catch(() => forget(row.id));
+      const made = host;
+      made.catch(() => {
+        if (hosts.get(row.id) === made) forget(row.id);
+      });
     }
     return host;
   };

@@ -87,6 +87,7 @@ export const createSessionHost = (options: {
     state,
     takePlace: () => services.places.take(stay.resident),
     onLeft: (runtime) => {
+      stay.stopTimer();
       forgetUnstored();
       requests.open.withdraw();
       policyCalls.clear();

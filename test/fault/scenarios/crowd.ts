@@ -19,6 +19,8 @@ import { killOne } from "./runtimes.ts";
 const hangMs = 60_000;
 const settleMs = 2_000;
 const readers = 4;
+/** So short that sessions fall asleep in the middle of it, and whatever is timed by that comes due. */
+const sleepy = { defaults: { sessions: { hibernateAfter: "2s" } } };
 /** Of so many messages in a hundred, somebody's connection is cut, or the runtime killed, a moment later. */
 const cutPercent = 12;
 const killPercent = 7;
@@ -76,7 +78,7 @@ const together =
     const user = users[seed % users.length];
     if (user === undefined) throw new Error("There are no users.");
     const guests = people === "one user" ? [] : guestsOf(user.tenant, clients - 1);
-    await using world = await createWorld({ guests });
+    await using world = await createWorld({ guests, config: sleepy });
     const everybody = [user, ...guests];
     const session: LoadSession = { name: "crowd", user, shared: true };
     const sessions = [session];

@@ -438,6 +438,32 @@ describe("a node that drains", () => {
   });
 });
 
+describe("a session that nobody was in for a moment", () => {
+  it("keeps the host that it has got since, whatever becomes of the earlier one", async () => {
+    await using node = await startFakeNode();
+    const one = node.connect();
+    await one.request("session.create", { sessionId: "s" });
+    const [earlier] = node.gateway.hosts;
+    await one.request("session.send", { sessionId: "s", prompt: "p" });
+    await answered(node, idOf(node), 0);
+    await one.request("session.destroy", { sessionId: "s" });
+    await vi.waitFor(() => expect(node.gateway.hosts).toEqual([]));
+    const { seen, link } = listening();
+    const two = node.connect(link);
+    await two.request("session.resume", { sessionId: "s" });
+    const [later] = node.gateway.hosts;
+    expect(later).not.toBe(earlier);
+    await two.request("session.send", { sessionId: "s", prompt: "p" });
+    node.clock.advance(300_000);
+    await earlier?.abandon();
+    await settle();
+    expect(node.gateway.hosts).toEqual([later]);
+    node.event(idOf(node), "session.idle", { mode: "interactive" });
+    await settle();
+    expect(seen).toContain("session.idle");
+  });
+});
+
 describe("a runtime that was started to ask GitHub for its models", () => {
   it("ends when nobody has needed it for a while", async () => {
     const withoutProvider = { provider: undefined } as unknown as Partial<Policy>;

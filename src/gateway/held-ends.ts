@@ -5,8 +5,11 @@ import type { Attachment, Connection } from "./vocabulary.ts";
 const graceMs = 30;
 /** The same when its own turn has failed: it knows that already, and nobody waits for this end. */
 const failedGraceMs = 1_000;
-/** Longer than a message of a client is on its way to us, and what we tell it on its way there. */
-const crossingMs = 500;
+/**
+ * Longer than a message of a client is on its way to us, and what we tell it on its way there; a busy program looks at what
+ * it was told 1 s ago only now (seen under load). Only a connection's first message waits for it, and what follows a failure.
+ */
+const crossingMs = 2_000;
 
 /**
  * Ends of a turn for those who did not ask for it, told a moment later than to the one who did. A program that goes on
